@@ -1,0 +1,183 @@
+"""`digits`: handwriting-like digits, drawn by a program, for machines without MNIST.
+
+Nothing is downloaded and nothing is copied from MNIST. A digit begins as one of the ways of
+writing it in `_strokes.STROKES`; hand, pen and sheet then vary:
+
+1. every point is moved a little, and a smooth curve is laid through them;
+2. the whole is bent, narrowed or widened, slanted and turned;
+3. as MNIST was made, the ink is fitted into 20 x 20 pixels and its centre of mass put into
+   the middle of 28 x 28;
+4. a pen of random width and varying pressure runs along the curve.
+
+A curve through points is linear in them, so each way of writing is one matrix, and all images
+of it are drawn together. The ink of a point is a Gaussian, the product of a column and a row:
+an image is one small matrix product, cut off at both ends to give flat ink with soft edges.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from aelib.data import _store
+from aelib.data._strokes import STROKES
+
+TRAIN, TEST = 12_000, 2_000  # `load` cuts the validation images off the 12,000
+_SIDE, _BOX = 28, 20.0
+_SAMPLES = 96  # points of ink in an image
+_SEED = 0
+
+
+def read() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """`x_train, y_train, x_test, y_test`, uint8; generated once and kept where that is possible."""
+    path = _store.own_folder() / "digits.npz"
+    kept = _kept(path)
+    if kept is not None:
+        return kept
+    try:
+        with _store.workshop("digits") as half_made:
+            kept = _kept(path)  # another process was faster
+            if kept is None:
+                kept = _split(*generate(TRAIN + TEST, seed=_SEED))
+                np.savez(half_made / "digits.npz", *kept, recipe=_recipe())
+                os.replace(half_made / "digits.npz", path)
+            return kept
+    except OSError:
+        return kept or _split(*generate(TRAIN + TEST, seed=_SEED))
+
+
+def generate(count: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draws `count` digits in random order, the ten classes equally often.
+
+    Returns:
+        Images, uint8 `(count, 28, 28)`, white on black; and labels, int64 `(count,)`.
+    """
+    random = np.random.default_rng(seed)
+    labels = random.permutation(np.arange(count) % 10)
+    images = np.empty((count, _SIDE, _SIDE), np.uint8)
+    for digit, ways in STROKES.items():
+        where = np.flatnonzero(labels == digit)
+        weights = np.array([weight for weight, _ in ways], float)
+        way = random.choice(len(ways), len(where), p=weights / weights.sum())
+        for index, (_, strokes) in enumerate(ways):
+            chosen = where[way == index]
+            images[chosen] = _draw(strokes, len(chosen), random)
+    return images, labels.astype(np.int64)
+
+
+def _split(images, labels):
+    return images[:TRAIN], labels[:TRAIN], images[TRAIN:], labels[TRAIN:]
+
+
+def _kept(path: Path):
+    """What an earlier run has kept, if it is whole and was drawn by this very code."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if file["recipe"] == _recipe():
+                return tuple(file[f"arr_{index}"] for index in range(4))
+    except Exception:  # whatever is wrong with the file, drawing the digits again is the cure
+        return None
+    return None
+
+
+def _recipe() -> str:
+    """SHA-256 of the code that draws: a kept file of another version is not used."""
+    here = Path(__file__)
+    code = here.read_bytes() + here.with_name("_strokes.py").read_bytes()
+    return hashlib.sha256(code).hexdigest()
+
+
+def _draw(strokes: str, count: int, random: np.random.Generator) -> np.ndarray:
+    """`count` images of one way of writing, uint8 `(count, 28, 28)`."""
+    points, curve, pen_down = _curve(strokes)
+
+    # The hand: points move, and the sheet under them bends, widens, slants and turns.
+    moved = points + random.normal(0, 0.035, (count, *points.shape))
+    moved = moved - 0.5
+    bend = random.normal(0, 0.06, (count, 1, 4))
+    x, y = moved[..., 0], moved[..., 1]
+    x = x + bend[..., 0] * np.sin(3 * y) + bend[..., 1] * np.cos(4 * y)
+    y = y + bend[..., 2] * np.sin(3 * x) + bend[..., 3] * np.cos(4 * x)
+    x = x * 0.75 * np.exp(random.normal(0, 0.22, (count, 1)))
+    x = x - y * random.normal(0.22, 0.28, (count, 1))
+    turn = random.normal(0, 0.10, (count, 1))
+    x, y = x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)
+    ink = np.stack([x, y], axis=-1).astype(np.float32)
+    ink = curve @ ink  # (count, samples, 2)
+
+    # The pen.
+    width = 1.05 * np.exp(random.normal(0, 0.22, (count, 1)))
+    phase = random.uniform(0, 2 * np.pi, (count, 2))
+    along = np.linspace(0, 1, curve.shape[0])
+    pressure = 1 + 0.15 * np.sin(phase[:, :1] + 4 * along) + 0.1 * np.sin(phase[:, 1:] + 9 * along)
+    sigma = (width * pressure).astype(np.float32)
+
+    # The sheet: fit the ink into the box, then put its centre of mass into the middle.
+    low, high = ink.min(1, keepdims=True), ink.max(1, keepdims=True)
+    room = _BOX - 2 * width[:, :, None]
+    ink = ink * (room / (high - low).max(2, keepdims=True)).astype(np.float32)
+    step = np.linalg.norm(np.diff(ink, axis=1, prepend=ink[:, :1]), axis=2) * pen_down
+    amount = (step * sigma)[..., None]
+    ink = ink - (ink * amount).sum(1, keepdims=True) / amount.sum(1, keepdims=True)
+
+    middle = np.arange(_SIDE, dtype=np.float32) - (_SIDE - 1) / 2
+    distance = (ink[..., None] - middle) / sigma[..., None, None]  # (count, samples, 2, 28)
+    spread = np.exp(-0.5 * distance * distance)
+    columns, rows = spread[:, :, 0], spread[:, :, 1]
+    weight = step / (sigma * np.float32(np.sqrt(2 * np.pi)))
+    density = (rows * weight[..., None]).transpose(0, 2, 1) @ columns
+    return np.rint(255 * np.clip(2.2 * density - 0.5, 0, 1)).astype(np.uint8)
+
+
+def _curve(strokes: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The points of one way of writing, and the matrix that lays curves through them.
+
+    Returns:
+        points `(points, 2)` on a sheet of side 1; curve `(samples, points)`, a row of weights for
+        each sample; pen_down `(samples,)`, 0 where a sample begins a new stroke.
+    """
+    points: list[tuple[float, float]] = []
+    spans: list[tuple[list[int], bool]] = []  # indices of points, does it begin a stroke
+    for stroke in strokes.split(";"):
+        span, begins = [], True
+        for word in stroke.split():
+            x, y = word.rstrip("!").split(",")
+            points.append((float(x) / 100, float(y) / 100))
+            span.append(len(points) - 1)
+            if word.endswith("!"):
+                spans.append((span, begins))
+                span, begins = [len(points) - 1], False
+        spans.append((span, begins))
+    place = np.array(points)
+    lengths = [np.linalg.norm(np.diff(place[span], axis=0), axis=1).sum() for span, _ in spans]
+    rows, pen_down = [], []
+    for (span, begins), length in zip(spans, lengths, strict=True):
+        samples = max(4, round(_SAMPLES * length / sum(lengths)))
+        rows.append(_catmull_rom(span, len(points), samples))
+        pen_down += [0.0 if begins else 1.0] + [1.0] * (samples - 1)
+    return place, np.concatenate(rows).astype(np.float32), np.array(pen_down, np.float32)
+
+
+def _catmull_rom(span: list[int], points: int, samples: int) -> np.ndarray:
+    """Weights `(samples, points)` of the Catmull-Rom spline through the points of `span`.
+
+    Reference: Catmull & Rom, "A class of local interpolating splines", 1974.
+    """
+    position = np.linspace(0, len(span) - 1, samples)
+    segment = np.minimum(position.astype(int), len(span) - 2)
+    t = position - segment
+    basis = 0.5 * np.stack(
+        [
+            -t + 2 * t**2 - t**3,
+            2 - 5 * t**2 + 3 * t**3,
+            t + 4 * t**2 - 3 * t**3,
+            -(t**2) + t**3,
+        ],
+        axis=1,
+    )
+    weights = np.zeros((samples, points))
+    for offset in range(4):
+        index = np.clip(segment + offset - 1, 0, len(span) - 1)
+        np.add.at(weights, (np.arange(samples), np.array(span)[index]), basis[:, offset])
+    return weights
