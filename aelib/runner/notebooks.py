@@ -1,0 +1,123 @@
+"""Which notebooks there are, and what their first cells say."""
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import aelib
+from aelib.runner import Refused
+from aelib.runner.parameters import Parameter, read_parameters
+
+_NUMBERED = re.compile(r"(\d+)_(.+)")
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """A notebook file. Its `name` is what its folder in a run is called."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        is_solution = self.path.parent.name == "solutions"
+        return f"{self.path.stem}_solutions" if is_solution else self.path.stem
+
+    @property
+    def profiles(self) -> Path:
+        return self.path.parent / "profiles"
+
+    @cached_property
+    def cells(self) -> list[dict]:
+        """Each cell as `{"type", "source", "tags"}`, the source as one string."""
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+            return [
+                {
+                    "type": cell["cell_type"],
+                    "source": "".join(cell["source"]),
+                    "tags": cell.get("metadata", {}).get("tags", []),
+                }
+                for cell in content["cells"]
+            ]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise Refused(f"{self.path} cannot be read as a notebook: {error!r}") from None
+
+    @property
+    def code_cells(self) -> int:
+        """How many cells there are to execute."""
+        return sum(cell["type"] == "code" and bool(cell["source"].strip()) for cell in self.cells)
+
+    @cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        """The parameters by name, in the order of the cell tagged `parameters`."""
+        for cell in self.cells:
+            if "parameters" in cell["tags"]:
+                try:
+                    return read_parameters(cell["source"])
+                except ValueError as error:
+                    raise Refused(f"{self.path}, cell tagged `parameters`: {error}") from None
+        return {}
+
+    @cached_property
+    def heading(self) -> tuple[str, str]:
+        """The title and the question: first heading and first block quote of the first cell."""
+        first = next((cell["source"] for cell in self.cells if cell["type"] == "markdown"), "")
+        lines = [line.strip() for line in first.splitlines()]
+        title = next((line.lstrip("# ") for line in lines if line.startswith("#")), self.name)
+        question = " ".join(line.lstrip("> ") for line in lines if line.startswith(">"))
+        return title, question.replace("*", "").strip()
+
+
+def checkout() -> Path | None:
+    """The folder that holds `notebooks/`: from here upwards, else beside the package."""
+    here = Path.cwd()
+    for folder in (here, *here.parents, Path(aelib.__file__).resolve().parents[1]):
+        if numbered(folder):
+            return folder
+    return None
+
+
+def numbered(root: Path | None) -> list[Notebook]:
+    """The numbered notebooks of a checkout, in order."""
+    if root is None:
+        return []
+    paths = sorted((root / "notebooks").glob("*.ipynb"))
+    return [Notebook(path) for path in paths if _NUMBERED.fullmatch(path.stem)]
+
+
+def choose(texts: tuple[str, ...], root: Path | None) -> list[Notebook]:
+    """The notebooks that a command line names, each as number, name, file or folder.
+
+    Raises:
+        Refused: for a name that nothing answers to, listing what exists.
+    """
+    known = numbered(root)
+    if not texts:
+        if not known:
+            raise Refused("There are no notebooks here: run this in a checkout, or name a file.")
+        return known
+    chosen: dict[Path, Notebook] = {}
+    for text in texts:
+        for notebook in _named(text, known):
+            chosen[notebook.path] = notebook
+    return list(chosen.values())
+
+
+def _named(text: str, known: list[Notebook]) -> list[Notebook]:
+    path = Path(text)
+    if path.is_dir() and not text.isdecimal():
+        inside = sorted(path.resolve().glob("*.ipynb"))
+        if not inside:
+            raise Refused(f"The folder {text} holds no notebooks.")
+        return [Notebook(item) for item in inside]
+    if path.suffix == ".ipynb" and path.is_file():
+        return [Notebook(path.resolve())]
+    for notebook in known:
+        number, rest = _NUMBERED.fullmatch(notebook.path.stem).groups()
+        is_number = text.isdecimal() and int(text) == int(number)
+        if is_number or text.removesuffix(".ipynb") in (notebook.path.stem, rest):
+            return [notebook]
+    names = ", ".join(notebook.path.stem for notebook in known) or "none in this folder"
+    raise Refused(f"There is no notebook {text!r}. There are: {names}.")

@@ -1,0 +1,190 @@
+"""What will be run: notebooks with checked parameters, before any of them starts."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import aelib
+from aelib.runner import Refused
+from aelib.runner.notebooks import Notebook
+
+DATA_VARIABLE = "AELIB_DATA_DIR"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One notebook to run: `given` is injected, `parameters` is what it then runs with."""
+
+    notebook: Notebook
+    profile: str
+    given: dict[str, Any]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        defaults = {item.name: item.default for item in self.notebook.parameters.values()}
+        return {**defaults, **self.given}
+
+    @property
+    def code_cells(self) -> int:
+        """Cells to execute, the injected one included."""
+        return self.notebook.code_cells + bool(self.given)
+
+    def fingerprint(self) -> str:
+        """Differs when anything differs that the results depend on."""
+        dataset = Path(str(self.parameters.get("dataset", "")))
+        own_data = dataset.stat() if dataset.suffix == ".npz" and dataset.is_file() else None
+        content = {
+            "cells": self.notebook.cells,
+            "profile": self.profile,
+            "parameters": self.parameters,
+            "library": _library_hash(),
+            "data": os.environ.get(DATA_VARIABLE),
+            "own data": own_data and (own_data.st_size, own_data.st_mtime_ns),
+            "versions": _versions(),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def make_plans(
+    notebooks: list[Notebook], profile: str, pairs: tuple[tuple[str, str], ...]
+) -> list[Plan]:
+    """Checks everything that a command line says about `notebooks`.
+
+    Args:
+        notebooks: what to run.
+        profile: "quick" or "full".
+        pairs: `(name, text)` of each `-p`. A parameter that only some of the notebooks have
+            is given to those.
+
+    Raises:
+        Refused: naming what is wrong, and what exists.
+    """
+    _check_names(notebooks)
+    for name, text in pairs:
+        if name == "profile":
+            raise Refused("The profile is chosen with --profile, which sets the sizes as well.")
+        if not any(name in notebook.parameters for notebook in notebooks):
+            raise Refused(_unknown(name, text, notebooks))
+    return [
+        Plan(notebook, profile, {**_profile_values(notebook, profile), **_given(notebook, pairs)})
+        for notebook in notebooks
+    ]
+
+
+def resolve_data_folder() -> None:
+    """Makes `AELIB_DATA_DIR` absolute: notebooks run in folders of their own.
+
+    Raises:
+        Refused: if it is set and is not a folder.
+    """
+    folder = os.environ.get(DATA_VARIABLE)
+    if folder is None:
+        return
+    if not Path(folder).is_dir():
+        raise Refused(
+            f"{DATA_VARIABLE} names no folder: unset it or correct it. "
+            f"Received: {DATA_VARIABLE}={folder!r}"
+        )
+    os.environ[DATA_VARIABLE] = str(Path(folder).resolve())
+
+
+def _check_names(notebooks: list[Notebook]) -> None:
+    paths: dict[str, Path] = {}
+    for notebook in notebooks:
+        other = paths.setdefault(notebook.name, notebook.path)
+        if other != notebook.path:
+            raise Refused(
+                f"{other} and {notebook.path} would share one folder of the run: "
+                "run them one after the other, each with its own --out."
+            )
+
+
+def _given(notebook: Notebook, pairs: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    given = {}
+    for name, text in pairs:
+        parameter = notebook.parameters.get(name)
+        if parameter is None:
+            continue
+        try:
+            given[name] = parameter.read(text)
+        except ValueError as error:
+            raise Refused(f"{notebook.name}: {error}\n{_existing([notebook])}") from None
+        if name == "dataset":
+            given[name] = _dataset(text)
+    return given
+
+
+def _dataset(text: str) -> str:
+    from aelib import data  # NumPy, only when a dataset is named
+
+    if text in data.names():
+        return text
+    if text.endswith(".npz") and Path(text).is_file():
+        return str(Path(text).resolve())
+    raise Refused(
+        f"There is no dataset {text!r}. There are: {', '.join(data.names())}, "
+        "or the path of an .npz file with x_train, y_train, x_test and y_test."
+    )
+
+
+def _profile_values(notebook: Notebook, profile: str) -> dict[str, Any]:
+    if profile == "quick":  # what the notebook itself says
+        return {}
+    path = notebook.profiles / profile / f"{notebook.path.stem}.yaml"
+    if not path.is_file():
+        raise Refused(f"{notebook.name} has no profile {profile!r}: there is no {path}.")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise Refused(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise Refused(f"{path} does not map parameter names to values.")
+    if values.get("profile") != profile:
+        raise Refused(f"{path} does not say `profile: {profile}`.")
+    checked = {}
+    for name, value in values.items():
+        if name not in notebook.parameters:
+            raise Refused(f"{path}: {_unknown(name, value, [notebook])}")
+        try:
+            checked[name] = notebook.parameters[name].check(value)
+        except ValueError as error:
+            raise Refused(f"{path}: {error}\n{_existing([notebook])}") from None
+    return checked
+
+
+def _unknown(name: str, value: Any, notebooks: list[Notebook]) -> str:
+    return f"There is no parameter {name!r}. Received: {name}={value!r}\n{_existing(notebooks)}"
+
+
+def _existing(notebooks: list[Notebook]) -> str:
+    lines = []
+    for notebook in notebooks:
+        lines.append(f"Parameters of {notebook.name}:")
+        lines += [f"    {item}" for item in notebook.parameters.values()] or ["    none"]
+    return "\n".join(lines)
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for item in importlib.metadata.distributions():
+        if item.name in ("tensorflow", "keras", "numpy", "scikit-learn"):
+            versions[item.name] = item.version
+    return versions
+
+
+def _library_hash() -> str:
+    """Of the library's sources, without the command's own: these change no result."""
+    root = Path(aelib.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        relative = path.relative_to(root)
+        if relative.parts[0] != "runner":
+            digest.update(relative.as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,132 @@
+"""`results.json`: what a notebook measured, in exactly the keys that others rely on."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from aelib.runner import Refused
+
+KEYS = (
+    "notebook",
+    "profile",
+    "parameters",
+    "dataset",
+    "device",
+    "versions",
+    "seconds",
+    "claims",
+    "records",
+)
+CLAIM_KEYS = (
+    "statement",
+    "measured",
+    "relation",
+    "bound",
+    "baseline",
+    "unit",
+    "source",
+    "holds",
+)
+RECORD_KEYS = ("name", "value", "unit")
+
+
+def collect(
+    events: Path, *, notebook: str, profile: str, parameters: dict[str, Any], seconds: float
+) -> tuple[dict[str, Any], bool]:
+    """The results of one notebook, and whether its claims are binding.
+
+    Args:
+        events: the file that `aelib.claims` wrote, one JSON object a line; it may be missing,
+            and its last line may be cut, when the notebook's process was killed.
+        notebook, profile, parameters, seconds: the rest of the results.
+    """
+    begin: dict[str, Any] = {}
+    claims: dict[str, dict] = {}
+    records: dict[str, dict] = {}
+    binding = True
+    for event in _read_events(events):
+        if event["kind"] == "begin":
+            begin, claims, records = event, {}, {}
+        elif event["kind"] == "claim":
+            binding = event["binding"]
+            claims[event["statement"]] = {key: _finite(event[key]) for key in CLAIM_KEYS}
+        elif event["kind"] == "record":
+            records[event["name"]] = {key: event[key] for key in RECORD_KEYS}
+    results = {
+        "notebook": notebook,
+        "profile": profile,
+        "parameters": parameters,
+        "dataset": begin.get("datasets", []),
+        "device": begin.get("device", ""),
+        "versions": begin.get("versions", {}),
+        "seconds": seconds,
+        "claims": list(claims.values()),
+        "records": list(records.values()),
+    }
+    return results, binding
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """A `results.json`, checked.
+
+    Raises:
+        Refused: if it cannot be read or is something else, naming the file.
+    """
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Refused(f"{path} cannot be read as JSON: {error}") from None
+    problem = _problem(results)
+    if problem:
+        raise Refused(f"{path} is not a results.json: {problem}.")
+    return results
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes `content` so that the file is either whole or not there."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` so that the file is either whole or as it was before."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read_events(path: Path) -> list[dict]:
+    events = []
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                events.append(json.loads(line))
+            except ValueError:
+                break  # cut in the middle
+    return events
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN: a value that is no number is null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _problem(results: Any) -> str | None:
+    if not isinstance(results, dict):
+        return "it is not an object"
+    if set(results) != set(KEYS):
+        return f"its keys are {sorted(results)}, not {sorted(KEYS)}"
+    for name, keys in (("claims", CLAIM_KEYS), ("records", RECORD_KEYS)):
+        items = results[name]
+        if not isinstance(items, list) or any(
+            not isinstance(item, dict) or set(item) != set(keys) for item in items
+        ):
+            return f"each of its {name} should have the keys {', '.join(keys)}"
+    return None
