@@ -44,6 +44,7 @@ def run(notebooks, profile, pairs, jobs, out, force, cell_timeout) -> None:
     """
     from aelib.runner.notebooks import checkout, choose
     from aelib.runner.plan import make_plans, resolve_data_folder
+    from aelib.runner.report import read_run, write_index
     from aelib.runner.runs import run as run_plans
     from aelib.runner.table import claims_table
 
@@ -55,7 +56,89 @@ def run(notebooks, profile, pairs, jobs, out, force, cell_timeout) -> None:
     cell_timeout = cell_timeout or (600 if profile == "quick" else 7200)
     outcomes = run_plans(plans, out, jobs=jobs, force=force, cell_timeout=cell_timeout)
     click.echo(claims_table(outcomes))
+    click.echo(f"\nThe report is {write_index(out, read_run(out))}")
     sys.exit(0 if all(outcome.ok for outcome in outcomes) else 1)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--readme", type=click.Path(path_type=Path), help="Rewrite the table in this file.")
+def report(folder, readme) -> None:
+    """Makes index.html from the results in FOLDER again and prints the table of claims.
+
+    With --readme it also rewrites the table "here / in the paper" that stands in that Markdown
+    file between the lines `<!-- results -->` and `<!-- /results -->`.
+    """
+    from aelib.runner.report import read_run, update_readme, write_index
+    from aelib.runner.table import claims_table
+
+    outcomes = read_run(folder)
+    if readme:
+        update_readme(readme, outcomes)
+    click.echo(claims_table(outcomes))
+    click.echo(f"\nThe report is {write_index(folder, outcomes)}")
+
+
+@main.command("list")
+def list_notebooks() -> None:
+    """Lists the notebooks: title, question, parameters, and minutes where they are known."""
+    from aelib.runner.notebooks import checkout, choose
+    from aelib.runner.results import read_results
+
+    root = checkout()
+    for notebook in choose((), root):
+        title, question = notebook.heading
+        results = root / "runs" / "quick" / notebook.name / "results.json"
+        minutes = f" ({read_results(results)['seconds'] / 60:.1f} min)" if results.is_file() else ""
+        click.echo(f"{click.style(title, bold=True)}{minutes}")
+        click.echo(f"    {question}" if question else "", nl=bool(question))
+        for parameter in notebook.parameters.values():
+            click.echo(f"      {parameter}")
+        click.echo()
+
+
+@main.group("data")
+def data_commands() -> None:
+    """Says which datasets are here, and fetches them."""
+
+
+@data_commands.command("list")
+def list_data() -> None:
+    """Lists the datasets and where they are."""
+    from aelib import data
+    from aelib.runner.plan import resolve_data_folder
+
+    resolve_data_folder()
+    for item in data.status():
+        click.echo(f"{item.name:15}{item.kind:10}{item.note}{f': {item.path}' * bool(item.path)}")
+
+
+@data_commands.command()
+@click.argument("name")
+def fetch(name) -> None:
+    """Downloads the dataset NAME, unless it is here already."""
+    from aelib import data
+    from aelib.runner.plan import resolve_data_folder
+
+    resolve_data_folder()
+    try:
+        click.echo(f"{name} is in {data.fetch(name)}")
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    except data.DatasetUnavailable as error:
+        raise click.ClickException(str(error)) from None
+
+
+@main.command()
+def doctor() -> None:
+    """Says what works on this machine, and what to do about what does not."""
+    from aelib.runner.doctor import examine
+
+    checks = examine()
+    for check in checks:
+        mark = "✓" if check.ok else "✗" if check.needed else "○"
+        click.echo(f"{mark} {check.what}" + (f"\n    {check.remedy}" if not check.ok else ""))
+    sys.exit(0 if all(check.ok or not check.needed for check in checks) else 1)
 
 
 if __name__ == "__main__":

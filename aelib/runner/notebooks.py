@@ -10,6 +10,7 @@ import aelib
 from aelib.runner import Refused
 from aelib.runner.parameters import Parameter, read_parameters
 
+_ERROR_TAG = "papermill-error-cell-tag"  # of cells that papermill adds when a run breaks off
 _NUMBERED = re.compile(r"(\d+)_(.+)")
 
 
@@ -63,7 +64,12 @@ class Notebook:
     @cached_property
     def heading(self) -> tuple[str, str]:
         """The title and the question: first heading and first block quote of the first cell."""
-        first = next((cell["source"] for cell in self.cells if cell["type"] == "markdown"), "")
+        texts = [
+            cell["source"]
+            for cell in self.cells
+            if cell["type"] == "markdown" and _ERROR_TAG not in cell["tags"]
+        ]
+        first = texts[0] if texts else ""
         lines = [line.strip() for line in first.splitlines()]
         title = next((line.lstrip("# ") for line in lines if line.startswith("#")), self.name)
         question = " ".join(line.lstrip("> ") for line in lines if line.startswith(">"))

@@ -38,6 +38,8 @@ class Plan:
 
     def fingerprint(self) -> str:
         """Differs when anything differs that the results depend on."""
+        from aelib import data  # NumPy, which `aelib --help` does not need
+
         dataset = Path(str(self.parameters.get("dataset", "")))
         own_data = dataset.stat() if dataset.suffix == ".npz" and dataset.is_file() else None
         content = {
@@ -45,7 +47,7 @@ class Plan:
             "profile": self.profile,
             "parameters": self.parameters,
             "library": _library_hash(),
-            "data": os.environ.get(DATA_VARIABLE),
+            "data": [(item.name, item.path) for item in data.status()],
             "own data": own_data and (own_data.st_size, own_data.st_mtime_ns),
             "versions": _versions(),
         }
@@ -84,15 +86,16 @@ def resolve_data_folder() -> None:
     Raises:
         Refused: if it is set and is not a folder.
     """
-    folder = os.environ.get(DATA_VARIABLE)
-    if folder is None:
+    value = os.environ.get(DATA_VARIABLE)
+    if not value:
         return
-    if not Path(folder).is_dir():
+    folder = Path(value).expanduser().absolute()
+    if not folder.is_dir():
         raise Refused(
-            f"{DATA_VARIABLE} names no folder: unset it or correct it. "
-            f"Received: {DATA_VARIABLE}={folder!r}"
+            f"There is no such folder: correct {DATA_VARIABLE}, or unset it. "
+            f"Received: {DATA_VARIABLE}={value!r}"
         )
-    os.environ[DATA_VARIABLE] = str(Path(folder).resolve())
+    os.environ[DATA_VARIABLE] = str(folder)
 
 
 def _check_names(notebooks: list[Notebook]) -> None:
@@ -122,7 +125,7 @@ def _given(notebook: Notebook, pairs: tuple[tuple[str, str], ...]) -> dict[str, 
 
 
 def _dataset(text: str) -> str:
-    from aelib import data  # NumPy, only when a dataset is named
+    from aelib import data  # NumPy, which `aelib --help` does not need
 
     if text in data.names():
         return text
