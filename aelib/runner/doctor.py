@@ -35,7 +35,6 @@ print(json.dumps({
     "keras": keras.__version__,
     "backend": keras.backend.backend(),
     "gpus": [detail(gpu).get("device_name", gpu.name) for gpu in gpus],
-    "built with CUDA": tf.test.is_built_with_cuda(),
     "xla": xla(),
     "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
 }))

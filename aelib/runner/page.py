@@ -112,7 +112,8 @@ footer { color: var(--soft); font-size: .8rem; margin-top: 2rem; }
   {% if item.claims %}
   <h3>What it claims</h3>
   <div class="scroll"><table>
-    <tr><th></th><th class="wide">claim</th><th class="number">measured</th><th class="number">bound</th>
+    <tr><th></th><th class="wide">claim</th>
+      <th class="number">measured</th><th class="number">bound</th>
       <th class="number">baseline</th><th></th></tr>
     {% for claim in item.claims %}
     <tr><td class="mark {{ claim.state }}">{{ claim.mark }}</td>
@@ -138,8 +139,8 @@ footer { color: var(--soft); font-size: .8rem; margin-top: 2rem; }
       <th>unit</th><th class="wide">source</th></tr>
     {% for record in item.records %}
     <tr><td><code>{{ record.name }}</code></td><td class="number">{{ record.here }}</td>
-      <td class="number">{{ record.paper or "–" }}</td><td class="unit nowrap">{{ record.unit }}</td>
-      <td class="source">{{ record.source }}</td></tr>
+      <td class="number">{{ record.paper or "–" }}</td>
+      <td class="unit nowrap">{{ record.unit }}</td><td class="source">{{ record.source }}</td></tr>
     {% endfor %}
   </table></div>
   {% endif %}

@@ -1,0 +1,121 @@
+"""Makes the stored outputs: `python -m aelib.runner.render`, which `make render` calls.
+
+Executes notebooks and their solutions in the quick profile and writes them back in place,
+in a form that depends on nothing but the source, the data and the library.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import click
+import nbformat
+
+from aelib.runner import Refused
+from aelib.runner.notebooks import Notebook, checkout, choose
+from aelib.runner.plan import make_plans, resolve_data_folder
+from aelib.runner.results import write_text
+from aelib.runner.runs import Folder, Outcome, run
+
+_DATASETS = {"mnist", "faces"}  # stored outputs show the real MNIST and the embedded faces
+_LARGEST = 1_000_000  # bytes
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+_OVERWRITTEN = re.compile(r"[^\n]*\r(?!\n|$)")  # what a progress bar has drawn over
+
+
+def normalised(
+    source: nbformat.NotebookNode, executed: nbformat.NotebookNode
+) -> nbformat.NotebookNode:
+    """`source` with the outputs of `executed`, counted from 1, without litter.
+
+    Raises:
+        Refused: if the two have different cells, or an output is an error.
+    """
+    if [cell.id for cell in source.cells] != [cell.id for cell in executed.cells]:
+        raise Refused("the executed notebook has other cells")
+    source.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
+    count = 0
+    for cell, result in zip(source.cells, executed.cells, strict=True):
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if cell.cell_type != "code":
+            continue
+        count += bool(cell.source.strip())
+        cell.execution_count = count if cell.source.strip() else None
+        cell.outputs = _outputs(result.outputs, cell.execution_count)
+    return source
+
+
+def _outputs(outputs: list, count: int | None) -> list:
+    kept = []
+    for output in outputs:
+        if output.output_type == "error":
+            raise Refused(f"cell [{count}] stores an error: {output.ename}")
+        if output.get("name") == "stderr" or _WIDGET in output.get("data", {}):
+            continue
+        if output.output_type == "execute_result":
+            output.execution_count = count
+        if output.output_type == "stream" and kept and kept[-1].output_type == "stream":
+            kept[-1].text += output.text
+        else:
+            kept.append(output)
+    for output in kept:
+        if output.output_type == "stream":
+            output.text = _OVERWRITTEN.sub("", output.text)
+    return kept
+
+
+def _write_back(notebook: Notebook, outcome: Outcome, executed: Path) -> None:
+    """Replaces the notebook's file by its rendered form, or says why not."""
+    results = outcome.results
+    if not outcome.ok:
+        raise Refused("it did not finish, or a claim does not hold")
+    used = set(results["dataset"])
+    if not used or not used <= _DATASETS:
+        named = " and ".join(sorted(used)) or "none, as far as claims.begin() was told"
+        raise Refused(f"stored outputs come from the real MNIST. Data used: {named}")
+    rendered = normalised(nbformat.read(notebook.path, 4), nbformat.read(executed, 4))
+    text = nbformat.writes(rendered) + "\n"
+    if len(text.encode()) >= _LARGEST:
+        raise Refused(f"it has {len(text.encode()):,} bytes, {_LARGEST:,} are too many")
+    write_text(notebook.path, text)
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NOTEBOOK]...")
+@click.option("--jobs", type=click.IntRange(1), default=1, help="How many notebooks at a time.")
+@click.option("--out", type=click.Path(path_type=Path), help="Default: runs/render.")
+def main(names, jobs, out) -> None:
+    """Executes notebooks, and their solutions, and stores their outputs in place."""
+    root = checkout()
+    try:
+        resolve_data_folder()
+        notebooks = choose(names, root)
+        for notebook in tuple(notebooks):
+            solutions = notebook.path.parent / "solutions" / notebook.path.name
+            if solutions.is_file():
+                notebooks.append(Notebook(solutions))
+        plans = make_plans(notebooks, "quick", ())
+        out = out or (root or Path.cwd()) / "runs" / "render"
+        outcomes = run(plans, out, jobs=jobs, force=False, cell_timeout=600)
+    except Refused as refusal:
+        raise click.UsageError(str(refusal)) from None
+    refusals = 0
+    for notebook, outcome in zip(notebooks, outcomes, strict=True):
+        folder = Folder(out / notebook.name, notebook.path.stem)
+        try:
+            _write_back(notebook, outcome, folder.executed)
+            click.echo(f"✓ {notebook.name}")
+        except Refused as refusal:
+            refusals += 1
+            click.echo(f"✗ {notebook.name} is left as it was: {refusal}")
+    sys.exit(1 if refusals else 0)
+
+
+if __name__ == "__main__":
+    main()
