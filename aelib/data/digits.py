@@ -62,7 +62,7 @@ def generate(count: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
         way = random.choice(len(ways), len(where), p=weights / weights.sum())
         for index, (_, strokes) in enumerate(ways):
             chosen = where[way == index]
-            images[chosen] = _draw(strokes, len(chosen), random)
+            images[chosen] = _draw(strokes, len(chosen), random, loops=digit != 1)
     return images, labels.astype(np.int64)
 
 
@@ -88,46 +88,55 @@ def _recipe() -> str:
     return hashlib.sha256(code).hexdigest()
 
 
-def _draw(strokes: str, count: int, random: np.random.Generator) -> np.ndarray:
+def _draw(strokes: str, count: int, random: np.random.Generator, loops: bool) -> np.ndarray:
     """`count` images of one way of writing, uint8 `(count, 28, 28)`."""
     points, curve, pen_down = _curve(strokes)
-
-    # The hand: points move, and the sheet under them bends, widens, slants and turns.
-    moved = points + random.normal(0, 0.035, (count, *points.shape))
-    moved = moved - 0.5
-    bend = random.normal(0, 0.06, (count, 1, 4))
-    x, y = moved[..., 0], moved[..., 1]
-    x = x + bend[..., 0] * np.sin(3 * y) + bend[..., 1] * np.cos(4 * y)
-    y = y + bend[..., 2] * np.sin(3 * x) + bend[..., 3] * np.cos(4 * x)
-    x = x * 0.75 * np.exp(random.normal(0, 0.22, (count, 1)))
-    x = x - y * random.normal(0.22, 0.28, (count, 1))
-    turn = random.normal(0, 0.10, (count, 1))
-    x, y = x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)
-    ink = np.stack([x, y], axis=-1).astype(np.float32)
-    ink = curve @ ink  # (count, samples, 2)
-
-    # The pen.
-    width = 1.05 * np.exp(random.normal(0, 0.22, (count, 1)))
-    phase = random.uniform(0, 2 * np.pi, (count, 2))
+    ink = curve @ _by_hand(points, count, random)  # (count, samples, 2)
     along = np.linspace(0, 1, curve.shape[0])
-    pressure = 1 + 0.15 * np.sin(phase[:, :1] + 4 * along) + 0.1 * np.sin(phase[:, 1:] + 9 * along)
-    sigma = (width * pressure).astype(np.float32)
+    phase = random.uniform(0, 2 * np.pi, (2, count, 1))
+    pressure = 1 + 0.15 * np.sin(phase[0] + 4 * along) + 0.1 * np.sin(phase[1] + 9 * along)
+    width = np.exp(random.normal(0, 0.32, (count, 1)))
 
-    # The sheet: fit the ink into the box, then put its centre of mass into the middle.
-    low, high = ink.min(1, keepdims=True), ink.max(1, keepdims=True)
-    room = _BOX - 2 * width[:, :, None]
-    ink = ink * (room / (high - low).max(2, keepdims=True)).astype(np.float32)
+    # The ink, not the curve, fits into the box: the pen adds a little on each side.
+    extent = (ink.max(1) - ink.min(1)).max(1, keepdims=True)
+    ink = ink * ((_BOX - 1.6 * width) / extent).astype(np.float32)[..., None]
+    if loops:  # a pen much wider than the loops would fill them: nobody writes so
+        width = np.minimum(width, 0.4 * _narrow_side(ink)[:, None])
+    sigma = (width * pressure).astype(np.float32)
     step = np.linalg.norm(np.diff(ink, axis=1, prepend=ink[:, :1]), axis=2) * pen_down
     amount = (step * sigma)[..., None]
     ink = ink - (ink * amount).sum(1, keepdims=True) / amount.sum(1, keepdims=True)
 
     middle = np.arange(_SIDE, dtype=np.float32) - (_SIDE - 1) / 2
     distance = (ink[..., None] - middle) / sigma[..., None, None]  # (count, samples, 2, 28)
-    spread = np.exp(-0.5 * distance * distance)
-    columns, rows = spread[:, :, 0], spread[:, :, 1]
+    gaussians = np.exp(-0.5 * distance * distance)
+    columns, rows = gaussians[:, :, 0], gaussians[:, :, 1]
+    # So weighted, the Gaussians along a straight line add up to 1 in its middle.
     weight = step / (sigma * np.float32(np.sqrt(2 * np.pi)))
     density = (rows * weight[..., None]).transpose(0, 2, 1) @ columns
-    return np.rint(255 * np.clip(2.2 * density - 0.5, 0, 1)).astype(np.uint8)
+    return np.rint(255 * np.clip(1.7 * density - 0.25, 0, 1)).astype(np.uint8)
+
+
+def _by_hand(points: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """`points` as `count` hands would set them, float32 `(count, points, 2)`."""
+    moved = points - 0.5 + random.normal(0, 0.045, (count, *points.shape))
+    x, y = moved[..., 0], moved[..., 1]
+    bend = random.normal(0, 0.075, (4, count, 1))
+    x = x + bend[0] * np.sin(3 * y) + bend[1] * np.cos(4 * y)
+    y = y + bend[2] * np.sin(3 * x) + bend[3] * np.cos(4 * x)
+    x = x * 0.9 * np.exp(random.normal(0, 0.25, (count, 1)))  # narrow and wide
+    x = x - y * random.normal(0.12, 0.26, (count, 1))  # most people slant to the right
+    turn = random.normal(0, 0.1, (count, 1))
+    x, y = x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)
+    return np.stack([x, y], axis=-1).astype(np.float32)
+
+
+def _narrow_side(ink: np.ndarray) -> np.ndarray:
+    """Standard deviation of each image's ink along its narrowest direction, `(count,)`."""
+    x, y = np.moveaxis(ink - ink.mean(1, keepdims=True), 2, 0)
+    xx, yy, xy = (x * x).mean(1), (y * y).mean(1), (x * y).mean(1)
+    smaller = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)  # eigenvalue of 2 x 2
+    return np.sqrt(np.maximum(smaller, 0))
 
 
 def _curve(strokes: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
