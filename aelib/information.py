@@ -165,8 +165,7 @@ def gaussian_kl(
         std_q=_positive("std_q", std_q),
     )
     ratio, shift = std_p / std_q, (mean_p - mean_q) / std_q
-    # Rounding may leave -1e-17 where p and q are nearly equal.
-    kl = np.maximum((ratio**2 + shift**2 - 1.0) / 2.0 - np.log(ratio), 0.0)
+    kl = (ratio**2 + shift**2 - 1.0) / 2.0 - np.log(ratio)
     return kl if axis is None else kl.sum(axis=_axis(axis, max(kl.ndim, 1)))
 
 

@@ -160,7 +160,7 @@ class TestBernoulli:
         assert bernoulli_cross_entropy(images, images.mean(axis=0)).shape == images.shape
 
     def test_small_probabilities_keep_their_digits(self):
-        assert bernoulli_cross_entropy(0.0, 1e-20) == pytest.approx(1e-20)
+        assert bernoulli_cross_entropy(0.0, 1e-20) == pytest.approx(1e-20, abs=0)
 
 
 GAUSSIANS = [
@@ -220,7 +220,8 @@ class TestGaussian:
         std_p, std_q = rng.uniform(0.1, 3, size=(2, 1000))
         assert np.all(gaussian_kl(mean_p, std_p, mean_q, std_q, axis=None) > 0)
         assert np.all(gaussian_kl(mean_p, std_p, mean_p, std_p, axis=None) == 0)
-        assert np.all(gaussian_kl(mean_p, std_p, mean_p, std_p * (1 + 1e-9), axis=None) >= 0)
+        nearly = std_p * (1 + 1e-11 * np.arange(1000))
+        assert np.all(gaussian_kl(mean_p, std_p, mean_p, nearly, axis=None) >= 0)
 
     def test_is_unchanged_when_both_are_shifted_and_scaled(self, rng):
         mean_p, mean_q = rng.normal(size=(2, 6))
