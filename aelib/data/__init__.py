@@ -214,7 +214,9 @@ def _source(name: str | os.PathLike) -> _Source:
 
 def _status(name: str, remote: _remote.Remote | None) -> Status:
     if remote is None:
-        return Status(name, "embedded", None, "generated where it is needed, in seconds")
+        kept = _store.own_folder() / f"{name}.npz"
+        note = "drawn when it is first needed, in a second or two"
+        return Status(name, "embedded", str(kept) if kept.is_file() else None, note)
     folder = remote.find()
     if folder is None:
         note = f"not here: `aelib data fetch {name}` downloads {remote.megabytes} MB"
@@ -257,7 +259,7 @@ def _as_images(x: np.ndarray) -> np.ndarray:
     if x.ndim == 3:
         x = x[..., np.newaxis]
     if x.dtype == np.uint8:
-        return x.astype(np.float32) / np.float32(255)
+        return np.divide(x, np.float32(255), dtype=np.float32)
     return x.astype(np.float32)
 
 
