@@ -112,8 +112,14 @@ class Remote:
 
         url = BASE_URL + Path(file).name
         temporary = half_made / Path(file).name
-        # No bar where nobody watches: it would be litter in a notebook's stored output.
-        with tqdm.tqdm(desc=Path(file).name, unit="B", unit_scale=True, disable=None) as bar:
+        bar = tqdm.tqdm(
+            desc=Path(file).name,
+            total=self.megabytes * 10**6,  # until the server says how much it is
+            unit="B",
+            unit_scale=True,
+            disable=None,  # no bar where nobody watches, such as a notebook's stored output
+        )
+        with bar:
             fetch = pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=TIMEOUT)
             fetch(url, str(temporary), None)
         self.check(temporary)

@@ -1,0 +1,372 @@
+"""What goes wrong with downloads and disks, made to happen: a local server that misbehaves,
+processes that are killed, folders that cannot be written."""
+
+import gzip
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import aelib.data as data
+from aelib.data import _remote, _store
+
+FOUR = ("x_train", "y_train", "x_test", "y_test")
+
+# A process of its own with the test's folder, server and hashes; exits with 3 where the dataset
+# is unavailable.
+CHILD = """
+import json, os, resource, sys
+import filelock, numpy.random, pooch, tqdm  # all that is imported late, before rights are dropped
+from pathlib import Path
+from aelib import data
+from aelib.data import _remote, _store, digits
+folder, _remote.BASE_URL, _remote._MNIST_ARRAYS, name, largest_file, user = json.loads(sys.argv[1])
+_store.own_folder = lambda: Path(folder)
+if largest_file:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+if user:
+    os.setuid(user)
+try:
+    print(data.fetch(name) if name != "digits" else digits.read()[0].shape)
+except data.DatasetUnavailable as error:
+    print(error)
+    sys.exit(3)
+"""
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `files` by name, in the way that `mode` says, and counts what is asked of it."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}/"
+        self.files: dict[str, bytes] = {}
+        self.mode = "whole"
+        self.asked: list[str] = []
+        self.half_sent = threading.Event()
+        self.go_on = threading.Event()
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        server, name = self.server, self.path.strip("/")
+        server.asked.append(name)
+        content = server.files.get(name)
+        if content is None:
+            return self.send_error(404)
+        if server.mode == "wrong":
+            content = bytes(reversed(content))
+        half = len(content) // 2
+        self.send_response(200)
+        if server.mode != "cut without length":
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[:half])
+        self.wfile.flush()
+        server.half_sent.set()
+        if server.mode.startswith("cut"):
+            return None  # the connection is closed here
+        if server.mode == "hang":
+            server.go_on.wait(30)
+        if server.mode == "slow":
+            time.sleep(1)
+        self.wfile.write(content[half:])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    with Server() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.go_on.set()
+        server.shutdown()
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch, server):
+    """The own data folder of the test, and a small MNIST that the server has."""
+    random = np.random.default_rng(0)
+    arrays = {
+        "x_train": random.integers(0, 256, (300, 28, 28), dtype=np.uint8),
+        "y_train": random.integers(0, 10, 300, dtype=np.uint8),
+        "x_test": random.integers(0, 256, (50, 28, 28), dtype=np.uint8),
+        "y_test": random.integers(0, 10, 50, dtype=np.uint8),
+    }
+    np.savez(tmp_path / "served.npz", **arrays)
+    server.files["mnist.npz"] = (tmp_path / "served.npz").read_bytes()
+    hashes = {key: hashlib.sha256(array.tobytes()).hexdigest() for key, array in arrays.items()}
+    folder = tmp_path / "own"
+    monkeypatch.delenv(_store.DATA_VARIABLE, raising=False)
+    monkeypatch.setattr(_store, "own_folder", lambda: folder)
+    monkeypatch.setattr(_remote, "BASE_URL", server.url)
+    monkeypatch.setattr(_remote, "_MNIST_ARRAYS", hashes)
+    return folder
+
+
+def start(own: Path, *, name="mnist", largest_file=0, user=0) -> subprocess.Popen:
+    settings = [str(own), _remote.BASE_URL, _remote._MNIST_ARRAYS, name, largest_file, user]
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, json.dumps(settings)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def files(folder: Path) -> list[str]:
+    """What lies in a folder, without the lock files, which are empty and stay."""
+    if not folder.exists():
+        return []
+    return sorted(path.name for path in folder.rglob("*") if path.suffix != ".lock")
+
+
+def assert_ways_out(message: str) -> None:
+    for way in (_store.DATA_VARIABLE, "aelib data fetch mnist", "data.load('digits')"):
+        assert way in message
+
+
+def test_a_download_that_works_happens_once(own, server):
+    first = data.load("mnist", validation=50)
+    assert str(first) == "mnist: 250 train, 50 valid, 50 test images of 28 x 28 x 1"
+    np.testing.assert_array_equal(data.load("mnist", validation=50).train.x, first.train.x)
+    assert server.asked == ["mnist.npz"]
+    assert files(own) == ["mnist.npz"]
+    assert data.fetch("mnist") == str(own / "mnist.npz")
+
+
+@pytest.mark.parametrize("mode", ["cut", "cut without length", "wrong"])
+def test_a_cut_or_wrong_download_is_refused_and_the_next_start_is_clean(own, server, mode):
+    server.mode = mode
+    with pytest.raises(data.DatasetUnavailable) as caught:
+        data.load("mnist")
+    assert_ways_out(str(caught.value))
+    assert files(own) == []
+    server.mode = "whole"
+    assert len(data.load("mnist", validation=0).train.x) == 300
+
+
+def test_a_server_that_hangs_is_left_after_the_time_out(own, server, monkeypatch):
+    monkeypatch.setattr(_remote, "TIMEOUT", 0.5)
+    server.mode = "hang"
+    begin = time.monotonic()
+    with pytest.raises(data.DatasetUnavailable, match=r"(?i)timed? ?out"):
+        data.fetch("mnist")
+    assert time.monotonic() - begin < 10
+    assert files(own) == []
+
+
+def test_a_file_that_the_server_does_not_have(own, server):
+    server.files.clear()
+    with pytest.raises(data.DatasetUnavailable, match="404"):
+        data.fetch("mnist")
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/", "https://aelib.invalid/"])
+def test_without_a_network_it_fails_fast_and_the_digits_stand_in(own, monkeypatch, capsys, address):
+    monkeypatch.setattr(_remote, "BASE_URL", address)
+    begin = time.monotonic()
+    with pytest.raises(data.DatasetUnavailable) as caught:
+        data.load("mnist")
+    assert_ways_out(str(caught.value))
+    images = data.load_or_embedded("mnist", limit=20)
+    assert time.monotonic() - begin < 30
+    assert (images.name, len(images.train.x)) == ("digits", 20)
+    assert capsys.readouterr().out == (
+        "mnist is not on this machine and could not be downloaded: "
+        "using the embedded digits instead.\n"
+    )
+
+
+def test_load_or_embedded_says_nothing_where_the_dataset_is_there(own, capsys):
+    assert data.load_or_embedded("mnist", validation=10).name == "mnist"
+    assert capsys.readouterr().out == ""
+
+
+def test_three_processes_at_once_download_once(own, server):
+    server.mode = "slow"
+    children = [start(own) for _ in range(3)]
+    for child in children:
+        out, err = child.communicate(timeout=60)
+        assert (child.returncode, out.strip()) == (0, str(own / "mnist.npz")), err
+    assert server.asked == ["mnist.npz"]
+    assert files(own) == ["mnist.npz"]
+
+
+def test_a_killed_download_leaves_nothing_that_looks_whole(own, server):
+    server.mode = "hang"
+    child = start(own)
+    assert server.half_sent.wait(60)
+    half = own / ".mnist.partial" / "mnist.npz"
+    deadline = time.monotonic() + 20
+    while not (half.exists() and half.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    assert 0 < half.stat().st_size < len(server.files["mnist.npz"])
+    assert not (own / "mnist.npz").exists()
+    assert data.status()[0].path is None
+
+    server.mode = "whole"
+    data.fetch("mnist")
+    assert files(own) == ["mnist.npz"]  # what the killed process left is gone
+
+
+def test_a_full_disk(own, server):
+    child = start(own, largest_file=100_000)
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == 3, err
+    assert_ways_out(out)
+    assert "File too large" in out or "No space left" in out
+    assert files(own) == []
+
+
+def test_digits_on_a_full_disk_are_drawn_all_the_same(own):
+    child = start(own, name="digits", largest_file=100_000)
+    out, err = child.communicate(timeout=60)
+    assert (child.returncode, out.strip()) == (0, "(12000, 28, 28)"), err
+    assert files(own) == []
+
+
+@pytest.fixture
+def read_only():
+    """A folder, outside pytest's private one, that nobody may write."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o555)
+        yield Path(name)
+        Path(name).chmod(0o755)
+
+
+@pytest.mark.parametrize("below", ["", "deeper/still"])
+def test_a_read_only_folder(own, read_only, below):
+    user = 65534 if os.geteuid() == 0 else 0  # permissions do not bind root
+    child = start(read_only / below, user=user)
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == 3, err
+    assert "PermissionError" in out
+    assert_ways_out(out)
+
+    child = start(read_only / below, name="digits", user=user)
+    out, err = child.communicate(timeout=60)
+    assert (child.returncode, out.strip()) == (0, "(12000, 28, 28)"), err
+    assert list(read_only.iterdir()) == []
+
+
+def test_a_folder_that_is_a_file(own, tmp_path, monkeypatch):
+    monkeypatch.setattr(_store, "own_folder", lambda: tmp_path / "served.npz" / "below")
+    with pytest.raises(data.DatasetUnavailable) as caught:
+        data.fetch("mnist")
+    assert_ways_out(str(caught.value))
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "garbage", "empty", "other numbers"])
+class TestDamagedFile:
+    def damage(self, path: Path, whole: bytes, damage: str) -> None:
+        middle = len(whole) // 2
+        path.parent.mkdir(exist_ok=True)
+        if damage == "other numbers":
+            np.savez(path, **dict.fromkeys(FOUR, np.zeros((9, 28, 28), np.uint8)))
+            return
+        path.write_bytes(
+            {
+                "cut": whole[:middle],
+                "flipped": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
+                "garbage": b"garbage",
+                "empty": b"",
+            }[damage]
+        )
+
+    def test_is_downloaded_again(self, own, server, damage):
+        whole = server.files["mnist.npz"]
+        self.damage(own / "mnist.npz", whole, damage)
+        assert len(data.load("mnist", validation=0).train.x) == 300
+        assert server.asked == ["mnist.npz"]
+        assert (own / "mnist.npz").read_bytes() == whole
+
+    def test_without_a_network_is_not_used(self, own, server, monkeypatch, damage):
+        self.damage(own / "mnist.npz", server.files["mnist.npz"], damage)
+        monkeypatch.setattr(_remote, "BASE_URL", "http://127.0.0.1:9/")
+        with pytest.raises(data.DatasetUnavailable, match="missing or damaged"):
+            data.load("mnist")
+
+    def test_in_the_given_folder_is_an_error_that_names_it(
+        self, own, server, tmp_path, monkeypatch, damage
+    ):
+        path = tmp_path / "given" / "mnist.npz"
+        self.damage(path, server.files["mnist.npz"], damage)
+        before = path.read_bytes()
+        monkeypatch.setenv(_store.DATA_VARIABLE, str(path.parent))
+        for call in (data.load, data.load_or_embedded, data.fetch):
+            with pytest.raises(data.CorruptFile) as caught:
+                call("mnist")
+            assert str(caught.value).endswith(f"Received: file={path}")
+        assert path.read_bytes() == before and server.asked == []
+
+
+def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(own, monkeypatch):
+    own.mkdir()
+    np.savez_compressed(
+        own / "mnist.npz", **dict.fromkeys(FOUR, np.zeros(_remote._MNIST_UNPACKED // 3, np.uint8))
+    )
+    assert (own / "mnist.npz").stat().st_size < 1_000_000
+    monkeypatch.setattr(np, "load", None)
+    with pytest.raises(data.CorruptFile, match="too large"):
+        _remote.MNIST.check(own / "mnist.npz")
+
+
+class TestFashion:
+    @pytest.fixture(autouse=True)
+    def served(self, own, server, monkeypatch):
+        random = np.random.default_rng(1)
+        images = {
+            name: random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+            for name, count in (("train-images-idx3-ubyte", 40), ("t10k-images-idx3-ubyte", 10))
+        }
+        labels = {
+            name: random.integers(0, 10, count, dtype=np.uint8)
+            for name, count in (("train-labels-idx1-ubyte", 40), ("t10k-labels-idx1-ubyte", 10))
+        }
+        packed = {name: gzip.compress(bytes(16) + x.tobytes()) for name, x in images.items()}
+        packed |= {name: gzip.compress(bytes(8) + y.tobytes()) for name, y in labels.items()}
+        server.files = {f"{name}.gz": content for name, content in packed.items()}
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in packed.items()}
+        monkeypatch.setattr(_remote, "_FASHION_FILES", hashes)
+        return images | labels
+
+    def test_four_files_become_one_dataset(self, own, served):
+        fashion = data.load("fashion_mnist", validation=10)
+        x = np.rint(255 * np.concatenate([fashion.train.x, fashion.valid.x])[..., 0])
+        np.testing.assert_array_equal(x, served["train-images-idx3-ubyte"])
+        np.testing.assert_array_equal(fashion.test.y, served["t10k-labels-idx1-ubyte"])
+        assert data.fetch("fashion_mnist") == str(own / "fashion-mnist")
+
+    def test_after_a_cut_only_the_missing_files_are_downloaded(self, own, server):
+        last = "t10k-labels-idx1-ubyte.gz"
+        content = server.files.pop(last)
+        with pytest.raises(data.DatasetUnavailable):
+            data.fetch("fashion_mnist")
+        assert data.status()[1].path is None
+        server.files[last] = content
+        data.fetch("fashion_mnist")
+        assert sorted(server.asked) == sorted([*server.files, last])
+
+    def test_a_damaged_one_is_downloaded_again(self, own, server):
+        data.fetch("fashion_mnist")
+        path = own / "fashion-mnist" / "train-labels-idx1-ubyte.gz"
+        path.write_bytes(path.read_bytes()[:-5])
+        data.load("fashion_mnist", validation=1)
+        assert server.asked.count(path.name) == 2 and len(server.asked) == 5
