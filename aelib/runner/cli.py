@@ -56,7 +56,10 @@ def run(notebooks, profile, pairs, jobs, out, force, cell_timeout) -> None:
     cell_timeout = cell_timeout or (600 if profile == "quick" else 7200)
     outcomes = run_plans(plans, out, jobs=jobs, force=force, cell_timeout=cell_timeout)
     click.echo(claims_table(outcomes))
-    click.echo(f"\nThe report is {write_index(out, read_run(out))}")
+    try:
+        click.echo(f"\nThe report is {write_index(out, read_run(out))}")
+    except Refused as refusal:  # the notebooks have run: no fault of the command line
+        raise click.ClickException(str(refusal)) from None
     sys.exit(0 if all(outcome.ok for outcome in outcomes) else 1)
 
 

@@ -4,7 +4,6 @@ Executes notebooks and their solutions in the quick profile and writes them back
 in a form that depends on nothing but the source, the data and the library.
 """
 
-import re
 import sys
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from aelib.runner.runs import Folder, Outcome, run
 _DATASETS = {"mnist", "faces"}  # stored outputs show the real MNIST and the embedded faces
 _LARGEST = 1_000_000  # bytes
 _WIDGET = "application/vnd.jupyter.widget-view+json"
-_OVERWRITTEN = re.compile(r"[^\n]*\r(?!\n|$)")  # what a progress bar has drawn over
 
 
 def normalised(
@@ -31,8 +29,9 @@ def normalised(
     Raises:
         Refused: if the two have different cells, or an output is an error.
     """
-    if [cell.id for cell in source.cells] != [cell.id for cell in executed.cells]:
-        raise Refused("the executed notebook has other cells")
+    before, after = ([(cell.id, cell.source) for cell in nb.cells] for nb in (source, executed))
+    if before != after:
+        raise Refused("it was changed while it ran")
     source.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -66,7 +65,9 @@ def _outputs(outputs: list, count: int | None) -> list:
             kept.append(output)
     for output in kept:
         if output.output_type == "stream":
-            output.text = _OVERWRITTEN.sub("", output.text)
+            # Of a line that was drawn over, as progress bars do, only the last state stays.
+            lines = output.text.split("\n")
+            output.text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
     return kept
 
 

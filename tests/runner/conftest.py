@@ -1,0 +1,19 @@
+"""The folder in which the command's tests work."""
+
+from pathlib import Path
+
+import pytest
+from tiny_notebooks import BEGIN, write_notebook
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """A folder like a checkout, where `aelib` looks for its notebooks."""
+    write_notebook(
+        tmp_path / "notebooks" / "01_good.ipynb",
+        BEGIN,
+        "claims.claim('More is more', epochs, '>', 2, baseline=1, unit='epochs')\n"
+        "claims.record('pca_sse_8', 29.4, unit='squared error')\n"
+        "claims.record('own', rate, unit='share')",
+    )
+    return tmp_path

@@ -1,0 +1,43 @@
+"""The command as a whole: what it imports, and `aelib data` and `aelib doctor`."""
+
+import subprocess
+import sys
+
+from tiny_notebooks import aelib
+
+
+def test_the_command_imports_neither_keras_nor_tensorflow():
+    code = (
+        "import importlib, pkgutil, sys, aelib.runner as runner\n"
+        "for module in pkgutil.iter_modules(runner.__path__):\n"
+        "    importlib.import_module(f'aelib.runner.{module.name}')\n"
+        "from aelib import data\n"
+        "data.status()\n"
+        "rooms = {name for name in sys.modules if name.startswith('aelib.')}\n"
+        "print({'keras', 'tensorflow'} & set(sys.modules))\n"
+        "print({name.split('.')[1] for name in rooms} - {'runner', 'data', 'claims', 'published'})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["set()", "set()"]
+
+
+def test_data_list_says_what_is_here_and_a_wrong_folder_is_refused(tmp_path):
+    status, output = aelib("data", "list", cwd=tmp_path)
+    assert status == 0 and "mnist" in output and "digits" in output
+    status, output = aelib("data", "list", cwd=tmp_path, AELIB_DATA_DIR="nowhere")
+    assert status == 2 and "nowhere" in output
+
+
+def test_doctor_examines_everything_and_says_what_to_do(tmp_path):
+    status, output = aelib("doctor", cwd=tmp_path, AELIB_DATA_DIR="nowhere")
+    assert status == 1
+    for text in ("✓ TensorFlow", "✓ Keras", "papermill", "nbval", "one and one is 2", "free disk"):
+        assert text in output
+    assert "✗ AELIB_DATA_DIR is wrong" in output and "or unset it" in output
+
+
+def test_doctor_survives_a_broken_tensorflow(tmp_path):
+    (tmp_path / "tensorflow.py").write_text("raise ImportError('no such instruction')")
+    status, output = aelib("doctor", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert status == 1 and "✗ TensorFlow and Keras do not start" in output
+    assert "no such instruction" in output and "✓ a notebook's kernel starts" in output
