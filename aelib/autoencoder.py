@@ -49,6 +49,8 @@ class Autoencoder(keras.Model):
     only the numbers of its rows, which it gathers itself. Callbacks, history, validation,
     early stopping and interruption are Keras's own; only batch-level callbacks see every
     50th batch (`compile(steps_per_execution=1)` gives them all). `make bench` measures it.
+    The order of the images is also a new one in every epoch after `keras.utils.set_random_seed`;
+    Keras 3.15's `fit` on arrays then repeats the first epoch's.
 
     Args:
         encoder: layer or model from images `(batch, ...)` to codes.
@@ -94,6 +96,8 @@ class Autoencoder(keras.Model):
         self.encoder = encoder
         self.decoder = decoder
         self.corruption = corruption
+        if encoder.built and isinstance(getattr(encoder, "input_shape", None), tuple):
+            self.build(encoder.input_shape)
 
     def build(self, input_shape):
         for layer, shape in self._chain(input_shape):
@@ -153,7 +157,9 @@ class Autoencoder(keras.Model):
                 x, y, validation_data = _split(x, y, validation_split)
                 validation_split = 0.0
             if self._gathers_rows(shuffle, kwargs):
-                x, y, shuffle = _rows(x, y, batch_size or 32, shuffle), None, False
+                x, y = _rows(x, y, batch_size or 32, shuffle), None
+        if isinstance(x, tf.data.Dataset):
+            shuffle = False  # a dataset has its own order, and Keras warns of any other wish
         return super().fit(
             x,
             y,
@@ -421,18 +427,10 @@ def _split(x, y, share: float):
 def _rows(x, y, batch_size: int, shuffle: bool) -> tf.data.Dataset:
     """A dataset of batches of row numbers, each beside the whole arrays, which are not copied."""
     arrays = tuple(tf.constant(array) for array in (x, y) if array is not None)
-    steps = -(-len(x) // batch_size)
-
-    def one_epoch(_):
-        order = tf.range(len(x))
-        if shuffle:
-            order = tf.random.shuffle(order)
-        return tf.data.Dataset.range(steps).map(
-            lambda step: order[step * batch_size : (step + 1) * batch_size]
-        )
-
-    indices = tf.data.Dataset.range(1).flat_map(one_epoch)
-    indices = indices.apply(tf.data.experimental.assert_cardinality(steps))
+    indices = tf.data.Dataset.range(len(x))
+    if shuffle:
+        indices = indices.shuffle(len(x))
+    indices = indices.batch(batch_size)
     return tf.data.Dataset.zip(_Rows(indices, tf.data.Dataset.from_tensors(arrays).repeat()))
 
 

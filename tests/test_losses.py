@@ -1,0 +1,143 @@
+"""Losses against their formulas, written out in NumPy, and against what is known of them."""
+
+import keras
+import numpy as np
+import pytest
+from scipy import stats
+
+from aelib import losses
+
+ALL = [
+    losses.SquaredError(),
+    losses.BernoulliCrossEntropy(from_logits=True),
+    losses.BernoulliCrossEntropy(from_logits=False),
+    losses.GaussianNegativeLogLikelihood(stddev=0.3),
+]
+
+
+@pytest.fixture
+def pair(images):
+    """Targets and probabilities of the same shape, float64."""
+    x = images.astype("float64")
+    return x, np.random.default_rng(1).uniform(0.05, 0.95, x.shape)
+
+
+def numbers(loss, x, y):
+    return keras.ops.convert_to_numpy(loss.call(x, y))
+
+
+def logit(p):
+    return np.log(p) - np.log1p(-p)
+
+
+def test_squared_error_is_the_sum_over_pixels_of_every_image(pair):
+    x, x_hat = pair
+    expected = [((a - b) ** 2).sum() for a, b in zip(x, x_hat, strict=True)]
+    np.testing.assert_allclose(numbers(losses.SquaredError(), x, x_hat), expected)
+
+
+def test_bernoulli_cross_entropy_is_the_negative_log_likelihood_of_binary_images(pair):
+    x, x_hat = pair
+    binary = (x > 0.5).astype("float64")
+    expected = -stats.bernoulli.logpmf(binary.astype(int), x_hat).sum(axis=(1, 2, 3))
+    given = numbers(losses.BernoulliCrossEntropy(from_logits=False), binary, x_hat)
+    np.testing.assert_allclose(given, expected)
+
+
+def test_bernoulli_cross_entropy_of_gray_images_is_the_expected_one(pair):
+    """-x log x_hat - (1 - x) log(1 - x_hat): the mean over pixels drawn with probability x."""
+    x, x_hat = pair
+    expected = stats.bernoulli.logpmf(1, x_hat) * x + stats.bernoulli.logpmf(0, x_hat) * (1 - x)
+    given = numbers(losses.BernoulliCrossEntropy(from_logits=False), x, x_hat)
+    np.testing.assert_allclose(given, -expected.sum(axis=(1, 2, 3)))
+
+
+def test_logits_and_probabilities_give_the_same(pair):
+    x, x_hat = pair
+    np.testing.assert_allclose(
+        numbers(losses.BernoulliCrossEntropy(from_logits=True), x, logit(x_hat)),
+        numbers(losses.BernoulliCrossEntropy(from_logits=False), x, x_hat),
+    )
+
+
+def test_the_least_bernoulli_cross_entropy_is_the_entropy_of_the_target(pair):
+    x, x_hat = pair
+    loss = losses.BernoulliCrossEntropy(from_logits=False)
+    floor = stats.bernoulli(x).entropy().sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(numbers(loss, x, x), floor, rtol=1e-5)
+    assert (numbers(loss, x, x_hat) > floor).all()
+
+
+def test_logits_of_any_size_stay_finite():
+    x = np.array([[0.0, 1.0, 0.0, 1.0]])
+    logits = np.array([[-1e4, 1e4, 1e4, -1e4]])
+    np.testing.assert_allclose(numbers(losses.BernoulliCrossEntropy(), x, logits), [2e4])
+
+
+@pytest.mark.parametrize("stddev", [0.1, 1.0, 3.0])
+def test_gaussian_is_the_negative_log_density(pair, stddev):
+    x, x_hat = pair
+    expected = -stats.norm(x_hat, stddev).logpdf(x).sum(axis=(1, 2, 3))
+    given = numbers(losses.GaussianNegativeLogLikelihood(stddev), x, x_hat)
+    np.testing.assert_allclose(given, expected)
+
+
+def test_gaussian_at_one_is_half_the_squared_error_and_a_constant(pair):
+    x, x_hat = pair
+    gap = (
+        numbers(losses.GaussianNegativeLogLikelihood(1.0), x, x_hat)
+        - numbers(losses.SquaredError(), x, x_hat) / 2
+    )
+    np.testing.assert_allclose(gap, x[0].size * 0.5 * np.log(2 * np.pi))
+
+
+@pytest.mark.parametrize("loss", ALL, ids=lambda loss: type(loss).__name__)
+class TestEveryLoss:
+    def test_calling_it_averages_over_images_alone(self, loss, pair):
+        x, x_hat = pair
+        expected = numbers(loss, x, x_hat).mean()
+        np.testing.assert_allclose(float(loss(x, x_hat)), expected, rtol=1e-6)
+
+    def test_it_is_the_same_on_any_split_into_batches(self, loss, pair):
+        x, x_hat = pair
+        parts = [float(loss(x[i : i + 10], x_hat[i : i + 10])) for i in range(0, 40, 10)]
+        np.testing.assert_allclose(np.mean(parts), float(loss(x, x_hat)), rtol=1e-6)
+
+    def test_an_image_twice_as_large_counts_twice(self, loss, pair):
+        x, x_hat = pair
+        np.testing.assert_allclose(
+            numbers(loss, np.concatenate([x, x], 1), np.concatenate([x_hat, x_hat], 1)),
+            2 * numbers(loss, x, x_hat),
+        )
+
+    def test_it_is_a_float32_number_under_mixed_precision(self, loss, pair):
+        x, x_hat = (array.astype("float16") for array in pair)
+        assert loss(x, x_hat).dtype == "float32"
+        assert np.isfinite(float(loss(x, x_hat)))
+
+    def test_its_config_makes_it_again(self, loss, pair):
+        again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+        assert type(again) is type(loss)
+        assert float(again(*pair)) == float(loss(*pair))
+
+    def test_another_shape_is_refused(self, loss, pair):
+        x, x_hat = pair
+        with pytest.raises(ValueError, match=r"Received: y_true.shape=\(40, 12, 10, 1\)"):
+            loss(x, x_hat.reshape(40, -1))
+
+
+def test_targets_of_the_bernoulli_loss_lie_between_0_and_1(pair):
+    x, x_hat = pair
+    with pytest.raises(ValueError, match=r"Received: y_true between -0\.\d+ and"):
+        losses.BernoulliCrossEntropy()(x - 0.5, x_hat)
+
+
+@pytest.mark.parametrize("stddev", [0, -1.0, float("inf"), float("nan"), "1", None, True])
+def test_a_standard_deviation_is_a_finite_number_above_zero(stddev):
+    with pytest.raises(ValueError, match="Received: stddev="):
+        losses.GaussianNegativeLogLikelihood(stddev)
+
+
+def test_from_logits_is_a_bool():
+    with pytest.raises(ValueError, match="Received: from_logits='yes'"):
+        losses.BernoulliCrossEntropy(from_logits="yes")
