@@ -54,7 +54,11 @@ def run(notebooks, profile, pairs, jobs, out, force, cell_timeout) -> None:
     plans = make_plans(choose(notebooks, root), profile, pairs)
     out = out or (root or Path.cwd()) / "runs" / profile
     cell_timeout = cell_timeout or (600 if profile == "quick" else 7200)
-    outcomes = run_plans(plans, out, jobs=jobs, force=force, cell_timeout=cell_timeout)
+    try:
+        outcomes = run_plans(plans, out, jobs=jobs, force=force, cell_timeout=cell_timeout)
+    except KeyboardInterrupt:
+        click.echo("Stopped. The same command goes on from what has finished.", err=True)
+        sys.exit(130)
     click.echo(claims_table(outcomes))
     try:
         click.echo(f"\nThe report is {write_index(out, read_run(out))}")

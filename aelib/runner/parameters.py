@@ -1,6 +1,7 @@
 """The parameters of a notebook, read without running it, and the values people give them."""
 
 import ast
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,13 @@ def _boolean(text: str) -> bool:
         return _WORDS[text.lower()]
     except KeyError:
         raise ValueError(f"not a truth value: {text}") from None
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"not a finite number: {text}")
+    return value
 
 
 def _none(text: str) -> None:
@@ -32,7 +40,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "None": _none,
     "bool": _boolean,
     "int": int,
-    "float": float,
+    "float": _number,
     "list": _list,
     "str": str,
 }
@@ -84,7 +92,10 @@ class Parameter:
         accepted = tuple(kind for name in kinds for kind in _ACCEPTED[name])
         if not isinstance(value, accepted) or (isinstance(value, bool) and "bool" not in kinds):
             raise ValueError(self._complaint(value))
-        return float(value) if "float" in kinds and "int" not in kinds and value else value
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(self._complaint(value))
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        return float(value) if is_whole and "int" not in kinds else value
 
     @property
     def _kinds(self) -> list[str]:

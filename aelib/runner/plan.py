@@ -116,11 +116,10 @@ def _given(notebook: Notebook, pairs: tuple[tuple[str, str], ...]) -> dict[str, 
         if parameter is None:
             continue
         try:
-            given[name] = parameter.read(text)
+            value = parameter.read(text)
         except ValueError as error:
             raise Refused(f"{notebook.name}: {error}\n{_existing([notebook])}") from None
-        if name == "dataset":
-            given[name] = _dataset(text)
+        given[name] = _dataset(value) if name == "dataset" else value
     return given
 
 
@@ -156,9 +155,10 @@ def _profile_values(notebook: Notebook, profile: str) -> dict[str, Any]:
         if name not in notebook.parameters:
             raise Refused(f"{path}: {_unknown(name, value, [notebook])}")
         try:
-            checked[name] = notebook.parameters[name].check(value)
+            value = notebook.parameters[name].check(value)
         except ValueError as error:
             raise Refused(f"{path}: {error}\n{_existing([notebook])}") from None
+        checked[name] = _dataset(value) if name == "dataset" else value
     return checked
 
 

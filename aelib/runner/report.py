@@ -154,7 +154,7 @@ def _claim(claim: dict[str, Any], binding: bool) -> dict[str, Any]:
         **claim,
         "mark": symbol,
         "state": {"✓": "good", "✗": "bad", "○": "open"}[symbol],
-        "measured": number(claim["measured"]),
+        "measured": number(claim["measured"]) or "not finite",
         "bound": number(claim["bound"]),
         "baseline": number(claim["baseline"]),
         "places": _places(claim),

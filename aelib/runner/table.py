@@ -12,7 +12,7 @@ from aelib.runner.runs import Outcome
 
 def claims_table(outcomes: Iterable[Outcome]) -> str:
     """Every claim with its measurement, bound and baseline, one notebook after the other."""
-    width = max(shutil.get_terminal_size().columns, 80)
+    width = max(shutil.get_terminal_size((100, 24)).columns, 80)
     indent = " " * 42
     lines = [f"   {'measured':>10}  {'bound':>13}  {'baseline':>10}  claim"]
     for outcome in outcomes:
@@ -20,9 +20,10 @@ def claims_table(outcomes: Iterable[Outcome]) -> str:
         for claim in outcome.results["claims"]:
             statement = claim["statement"] + (f" [{claim['unit']}]" if claim["unit"] else "")
             wrapped = textwrap.wrap(statement, width - len(indent))
+            measured = number(claim["measured"]) or "not finite"
             bound = f"{claim['relation']} {number(claim['bound'])}"
             lines.append(
-                f"{mark(claim, outcome.binding):>2} {number(claim['measured']):>10}  "
+                f"{mark(claim, outcome.binding):>2} {measured:>10}  "
                 f"{bound:>13}  {number(claim['baseline']):>10}  {wrapped[0]}"
             )
             lines += [indent + line for line in wrapped[1:]]

@@ -52,7 +52,15 @@ def test_reads_a_value_as_its_type(type_, text, value):
 
 @pytest.mark.parametrize(
     ("type_", "text"),
-    [("int", "abc"), ("int", "1.0"), ("float", "x"), ("bool", "2"), ("list", "3"), ("int", "")],
+    [
+        ("int", "abc"),
+        ("int", "1.0"),
+        ("float", "x"),
+        ("float", "nan"),
+        ("bool", "2"),
+        ("list", "3"),
+        ("int", ""),
+    ],
 )
 def test_refuses_a_text_of_another_type(type_, text):
     with pytest.raises(ValueError, match=f"a is of type {type_}.*Received: a="):
@@ -68,6 +76,7 @@ def test_refuses_a_text_of_another_type(type_, text):
         ("int", 3.0, False),
         ("int", True, False),
         ("float", True, False),
+        ("float", float("inf"), False),
         ("bool", True, True),
         ("bool", 1, False),
         ("str", "a", True),
