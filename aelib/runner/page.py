@@ -36,10 +36,10 @@ article { background: var(--card); border: 1px solid var(--line); border-radius:
 .question { font-family: Charter, Georgia, "Noto Serif", serif; font-style: italic;
   font-size: 1.1rem; margin: .4rem 0 .6rem; max-width: 46rem; }
 .facts { color: var(--soft); font-size: .875rem; margin: 0; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(14rem, 1fr));
+.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr));
   gap: .9rem; margin: 1.2rem 0 0; align-items: start; }
 figure { margin: 0; }
-figure img { width: 100%; max-height: 20rem; object-fit: contain; background: #fff;
+figure img { width: 100%; max-height: 24rem; object-fit: contain; background: #fff;
   border: 1px solid var(--line); border-radius: 6px; padding: .4rem; display: block; }
 figcaption { font-size: .8rem; color: var(--soft); margin-top: .25rem; }
 .scroll { overflow-x: auto; }
@@ -118,11 +118,8 @@ footer { color: var(--soft); font-size: .8rem; margin-top: 2rem; }
     {% for claim in item.claims %}
     <tr><td class="mark {{ claim.state }}">{{ claim.mark }}</td>
       <td>{{ claim.statement }}
-        {%- if claim.source %} <span class="source">{{ claim.source }}</span>{% endif %}
-        {%- if claim.state == "open" %} <span class="source">only reported: the notebook was not
-          written for this data</span>{% endif %}</td>
-      <td class="number">{{ claim.measured }}
-        {%- if claim.unit %} <span class="unit">{{ claim.unit }}</span>{% endif %}</td>
+        <div class="source">{{ claim.notes|join(" · ") }}</div></td>
+      <td class="number">{{ claim.measured }}</td>
       <td class="number">{{ claim.relation }} {{ claim.bound }}</td>
       <td class="number">{{ claim.baseline or "–" }}</td>
       <td>{% if claim.places %}<span class="strip {{ claim.state }}" aria-hidden="true">

@@ -22,6 +22,7 @@ from aelib.runner.task import Fault
 _PICTURES = 4  # of each notebook
 _WIDTH = 900  # pixels, what a wider picture is scaled down to
 _LARGE = 300_000  # bytes
+_ONLY_REPORTED = "only reported: the notebook was not written for this data"
 _README_PART = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 
 
@@ -150,6 +151,7 @@ def _data_name(name: str) -> str:
 
 def _claim(claim: dict[str, Any], binding: bool) -> dict[str, Any]:
     symbol = mark(claim, binding)
+    notes = (claim["unit"], claim["source"], _ONLY_REPORTED if symbol == "○" else "")
     return {
         **claim,
         "mark": symbol,
@@ -157,6 +159,7 @@ def _claim(claim: dict[str, Any], binding: bool) -> dict[str, Any]:
         "measured": number(claim["measured"]) or "not finite",
         "bound": number(claim["bound"]),
         "baseline": number(claim["baseline"]),
+        "notes": list(filter(None, notes)),
         "places": _places(claim),
     }
 
