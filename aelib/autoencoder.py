@@ -124,10 +124,15 @@ class Autoencoder(keras.Model):
         optimizer="rmsprop",
         loss=None,
         *,
-        steps_per_execution: int = STEPS_PER_EXECUTION,
+        steps_per_execution: int | None = None,
         **kwargs,
     ):
-        """As `keras.Model.compile`, with 50 training steps for each return to Python."""
+        """As `keras.Model.compile`, with 50 training steps for each return to Python.
+
+        Under a distribution strategy it is one step: Keras 3.15 cannot run several there.
+        """
+        if steps_per_execution is None:
+            steps_per_execution = 1 if self._is_distributed() else STEPS_PER_EXECUTION
         super().compile(optimizer, loss, steps_per_execution=steps_per_execution, **kwargs)
 
     def compile_from_config(self, config):
@@ -183,13 +188,21 @@ class Autoencoder(keras.Model):
     def train_step(self, data):
         if isinstance(data, _Rows):
             data = tuple(tf.gather(array, data.indices) for array in data.arrays)
-        return super().train_step(_with_target(data))
+        return super().train_step(data)
 
     def test_step(self, data):
-        x, y, sample_weight = _with_target(data)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        y = x if y is None else y
         if self.corruption is not None:
             x = self.corruption(x, training=True)
         return super().test_step((x, y, sample_weight))
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        y = x if y is None else y
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return super().compute_metrics(x, x if y is None else y, y_pred, sample_weight)
 
     def _gathers_rows(self, shuffle, arguments) -> bool:
         """Whether the training step can gather its own rows.
@@ -201,9 +214,13 @@ class Autoencoder(keras.Model):
         return (
             isinstance(shuffle, bool)
             and all(arguments.get(name) is None for name in weighted)
-            and type(self.distribute_strategy.extended).__name__ == "_DefaultDistributionExtended"
+            and not self._is_distributed()
             and not tf.config.list_logical_devices("GPU")
         )
+
+    def _is_distributed(self) -> bool:
+        # TensorFlow gives every model a strategy; this is the one that does nothing.
+        return type(self.distribute_strategy.extended).__name__ != "_DefaultDistributionExtended"
 
     @contextmanager
     def _fixed_noise(self):
@@ -405,11 +422,6 @@ def _fits(shape: tuple, expected: tuple) -> bool:
     return len(shape) == len(expected) and all(
         wanted in (None, got) for got, wanted in zip(shape, expected, strict=True)
     )
-
-
-def _with_target(data):
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    return x, x if y is None else y, sample_weight
 
 
 def _split(x, y, share: float):
