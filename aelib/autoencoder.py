@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
+from scipy import special
 
 from aelib.losses import BernoulliCrossEntropy, check_probabilities
 
@@ -96,6 +97,8 @@ class Autoencoder(keras.Model):
         self.encoder = encoder
         self.decoder = decoder
         self.corruption = corruption
+        self._encoder_graph = tf.function(lambda x: encoder(x), reduce_retracing=True)
+        self._decoder_graph = tf.function(lambda z: decoder(z), reduce_retracing=True)
         if encoder.built and isinstance(getattr(encoder, "input_shape", None), tuple):
             self.build(encoder.input_shape)
 
@@ -239,20 +242,17 @@ class Autoencoder(keras.Model):
 
     def encode(self, x) -> np.ndarray:
         """Codes of images: `(n, ...)` to float32 `(n, ...)`, as the encoder gives them."""
-        return _in_batches(self.encoder, self._checked("x", x))
+        return _in_batches(self._encoder_graph, self._checked("x", x))
 
     def decode(self, z) -> np.ndarray:
         """Images of codes: float32 in `(n, height, width, channels)`, or what the decoder gives."""
-        return _in_batches(self._to_image, self._checked("z", z, self.decoder))
+        output = _in_batches(self._decoder_graph, self._checked("z", z, self.decoder))
+        # Losses on logits leave the last sigmoid to themselves.
+        return special.expit(output) if getattr(self.loss, "from_logits", False) else output
 
     def reconstruct(self, x) -> np.ndarray:
         """Images after encoder and decoder, without corruption: `(n, ...)` to the same shape."""
-        return _in_batches(lambda x: self._to_image(self.encoder(x)), self._checked("x", x))
-
-    def _to_image(self, z):
-        output = self.decoder(z)
-        # Losses on logits leave the last sigmoid to themselves.
-        return ops.sigmoid(output) if getattr(self.loss, "from_logits", False) else output
+        return self.decode(self.encode(x))
 
     # Arguments
 
@@ -461,9 +461,8 @@ def _random_states(layer) -> list[keras.Variable]:
 
 
 def _in_batches(function: Callable, values: np.ndarray) -> np.ndarray:
-    graph = tf.function(function, reduce_retracing=True)
     parts = [
-        np.asarray(ops.cast(graph(tf.constant(values[start : start + _BATCH])), "float32"))
+        np.asarray(ops.cast(function(tf.constant(values[start : start + _BATCH])), "float32"))
         for start in range(0, len(values), _BATCH)
     ]
     return np.concatenate(parts)

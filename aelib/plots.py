@@ -67,7 +67,8 @@ def image_sheet(
     lines = -(-len(images) // columns)
     height, width, channels = images.shape[1:]
     # One pixel of paper between neighbours.
-    sheet = np.ones((lines * (height + 1) - 1, columns * (width + 1) - 1, channels))
+    paper = 1.0 if signed or channels == 3 else 0.0  # what shows as white
+    sheet = np.full((lines * (height + 1) - 1, columns * (width + 1) - 1, channels), paper)
     for number, image in enumerate(images):
         top, left = number // columns * (height + 1), number % columns * (width + 1)
         sheet[top : top + height, left : left + width] = image
