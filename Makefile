@@ -1,0 +1,57 @@
+# The two commands are `make run` and `make test`; README.md has the same without make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=600 --nbval-kernel-startup-timeout=180
+COLAB_VENV := .venv-colab
+
+.PHONY: run test lab full render bench test-colab lock stamp
+
+run: $(VENV)/installed
+	$(BIN)/aelib run
+
+# Everything that CI runs.
+test: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/aelib run 00 03 -p dataset digits --out runs/digits --force
+	$(BIN)/pytest $(NBVAL) notebooks/*.ipynb notebooks/solutions/*.ipynb
+	$(BIN)/pytest tests
+
+lab: $(VENV)/installed
+	$(BIN)/jupyter lab notebooks
+
+# Published sizes on real data; hours. Its numbers are kept in results/.
+full: $(VENV)/installed
+	$(BIN)/aelib run --profile full
+	mkdir -p results
+	for folder in runs/full/*/; do cp $$folder/results.json results/$$(basename $$folder).json; done
+	$(BIN)/aelib report results --readme README.md
+
+# Runs every notebook and solution on the real MNIST and stores the outputs in place.
+render: $(VENV)/installed
+	$(BIN)/python -m aelib.runner.render
+	$(BIN)/python tools/picture.py
+
+bench: $(VENV)/installed
+	$(BIN)/python benchmarks/fit_speed.py
+
+# The library's tests under what Colab ships.
+test-colab: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(COLAB_VENV)
+	$(COLAB_VENV)/bin/pip install -q -e '.[test]' tensorflow==2.20.0 keras==3.13.2
+	$(COLAB_VENV)/bin/pytest tests --ignore=tests/runner
+
+lock:
+	uv pip compile pyproject.toml --extra test --universal --no-annotate --no-header -q -o requirements.txt
+	$(PYTHON) tools/environment.py > environment.yml
+
+stamp:
+	$(PYTHON) tools/stamp.py $(REPO)
+
+$(VENV)/installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -r requirements.txt
+	$(BIN)/pip install -q --no-deps -e .
+	touch $@

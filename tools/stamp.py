@@ -1,0 +1,71 @@
+"""Writes the public address of the collection wherever it is shown.
+
+    python tools/stamp.py owner/name
+
+The address is one value, `[project.urls] Repository` in pyproject.toml. From it come the
+badge and the Colab column of README.md, `repository-code` in CITATION.cff and the install
+line in the Colab cell of every notebook. Stamping again, with the same or another
+address, replaces what was there.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+COLAB = "https://colab.research.google.com"
+
+
+def stamp(root: Path, repository: str) -> list[Path]:
+    """Stamps the checkout at `root`; returns the files that changed."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+        raise SystemExit(f"An address is owner/name. Received: REPO={repository!r}")
+    address = f"https://github.com/{repository}"
+    edits = {
+        root / "pyproject.toml": lambda text: _line("Repository = ", f'"{address}"', text),
+        root / "CITATION.cff": lambda text: _line("repository-code: ", f'"{address}"', text),
+        root / "README.md": lambda text: _badges(text, repository),
+    }
+    for path in (root / "notebooks").rglob("*.ipynb"):
+        if ".ipynb_checkpoints" not in path.parts:
+            edits[path] = lambda text: _colab_cell(text, address)
+
+    changed = []
+    for path, edit in edits.items():
+        before = path.read_text(encoding="utf-8")
+        after = edit(before)
+        if after != before:
+            path.write_text(after, encoding="utf-8")
+            changed.append(path)
+    return changed
+
+
+def _line(key: str, value: str, text: str) -> str:
+    """Sets the line `key value`, which stands in the file, commented out or not."""
+    text, count = re.subn(rf"(?m)^(# )?{re.escape(key)}.*$", key + value, text)
+    if count != 1:
+        raise SystemExit(f"One line {key!r} was expected. Received: {count}")
+    return text
+
+
+def _badges(text: str, repository: str) -> str:
+    start = f"{COLAB}/github/{repository}/blob/main/notebooks/00_start_here.ipynb"
+    badge = f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({start})"
+    pattern = r"(?s)<!-- badges -->.*<!-- /badges -->"
+    return re.sub(pattern, f"<!-- badges -->\n{badge}\n<!-- /badges -->", text)
+
+
+def _colab_cell(text: str, address: str) -> str:
+    notebook = json.loads(text)
+    for cell in notebook["cells"]:
+        if "colab" in cell["metadata"].get("tags", ()):
+            *head, _ = "".join(cell["source"]).splitlines(keepends=True)
+            cell["source"] = [*head, f"    %pip install -q git+{address}"]
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit("Use: python tools/stamp.py owner/name")
+    for file in stamp(Path(__file__).parents[1], sys.argv[1]):
+        print("stamped", file.name)
