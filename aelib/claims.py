@@ -83,7 +83,7 @@ def begin(*, datasets: list[str] | tuple[str, ...], binding: bool = True) -> Non
     """
     global _run
     _run = _Run(tuple(datasets), binding)
-    _emit("begin", datasets=list(datasets), device=_device(), versions=_versions())
+    _emit("begin", datasets=list(datasets), device=_device(), versions=versions())
 
 
 def claim(
@@ -182,6 +182,17 @@ def format_number(value: float) -> str:
     return f"{value:.{digits}f}" if 0 <= digits <= 6 else f"{value:.4g}"
 
 
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that a result may depend on, as far as installed."""
+    found = {"python": platform.python_version()}
+    for name in _VERSIONED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
 def _number(name: str, value) -> float:
     try:
         return float(value)
@@ -238,13 +249,3 @@ def _device() -> str:
         for gpu in gpus
     ]
     return ", ".join(names) or f"CPU, {os.cpu_count()} cores"
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in _VERSIONED:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions

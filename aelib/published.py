@@ -23,7 +23,7 @@ PUBLISHED: dict[str, Published] = {
     "pca_sse_2d": Published(43.65, _RECOUNTED),
     "pca_knn5_error_2d": Published(0.576, _RECOUNTED),
     # 01
-    "gray_floor_nats": Published(45.54, _RECOUNTED),
+    "gray_floor_nats": Published(45.53, _RECOUNTED),
     # 02
     "pca_sse_2": Published(43.65, _RECOUNTED),
     "pca_sse_8": Published(29.35, _RECOUNTED),

@@ -1,10 +1,8 @@
 """What will be run: notebooks with checked parameters, before any of them starts."""
 
 import hashlib
-import importlib.metadata
 import json
 import os
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import yaml
 
 import aelib
+from aelib.claims import versions
 from aelib.runner import Refused
 from aelib.runner.notebooks import Notebook
 
@@ -49,7 +48,7 @@ class Plan:
             "library": _library_hash(),
             "data": [(item.name, item.path) for item in data.status()],
             "own data": own_data and (own_data.st_size, own_data.st_mtime_ns),
-            "versions": _versions(),
+            "versions": versions(),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -172,14 +171,6 @@ def _existing(notebooks: list[Notebook]) -> str:
         lines.append(f"Parameters of {notebook.name}:")
         lines += [f"    {item}" for item in notebook.parameters.values()] or ["    none"]
     return "\n".join(lines)
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for item in importlib.metadata.distributions():
-        if item.name in ("tensorflow", "keras", "numpy", "scikit-learn"):
-            versions[item.name] = item.version
-    return versions
 
 
 def _library_hash() -> str:
