@@ -162,7 +162,9 @@ def test_links_of_the_readme_lead_somewhere():
 def test_the_readme_lists_every_notebook_with_its_question():
     readme = (ROOT / "README.md").read_text()
     for path in NUMBERED:
-        assert f"(notebooks/{path.name})" in readme, path.name
+        first = "".join(json.loads(path.read_text())["cells"][0]["source"])
+        title, question = re.fullmatch(r"# (.+?)\n\n> (.+)", first).groups()
+        assert f"| [{title}](notebooks/{path.name}) | {question} |" in readme, path.name
 
 
 def test_the_results_table_is_made_from_the_results(tmp_path):
