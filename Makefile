@@ -28,11 +28,11 @@ full: $(VENV)/installed
 	mkdir -p results
 	for folder in runs/full/*/; do cp $$folder/results.json results/$$(basename $$folder).json; done
 	$(BIN)/aelib report results --readme README.md
+	$(BIN)/python tools/picture.py runs/full/00_start_here/00_start_here.ipynb
 
 # Runs every notebook and solution on the real MNIST and stores the outputs in place.
 render: $(VENV)/installed
 	$(BIN)/python -m aelib.runner.render
-	$(BIN)/python tools/picture.py
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/fit_speed.py

@@ -5,10 +5,10 @@ python tools/picture.py
 
 import base64
 import json
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOK = ROOT / "notebooks" / "00_start_here.ipynb"
 PICTURE = ROOT / "docs" / "two_numbers.png"
 
 
@@ -19,10 +19,11 @@ def picture(notebook: dict) -> bytes:
             for output in cell["outputs"]:
                 if "image/png" in output.get("data", {}):
                     return base64.b64decode(output["data"]["image/png"])
-    raise SystemExit(f"No stored picture in the cell readme-picture of {NOTEBOOK.name}.")
+    raise SystemExit("The cell readme-picture of that notebook shows no picture.")
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit("Use: python tools/picture.py EXECUTED_NOTEBOOK")
     PICTURE.parent.mkdir(exist_ok=True)
-    PICTURE.write_bytes(picture(json.loads(NOTEBOOK.read_text())))
-    print(f"{PICTURE.relative_to(ROOT)} is notebook 00's")
+    PICTURE.write_bytes(picture(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))
