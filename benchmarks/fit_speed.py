@@ -44,7 +44,7 @@ RATE = 1e-3
 
 
 def images() -> np.ndarray:
-    """Smooth random images and noise that no code can hold, so that the losses stay apart from 0."""
+    """Smooth random images and noise that no code can hold, so that no loss comes near 0."""
     rng = np.random.default_rng(0)
     smooth = rng.random((IMAGES, 16)) @ rng.random((16, 784)) / 16
     return (smooth + rng.normal(0, 0.3, smooth.shape)).astype("float32")
