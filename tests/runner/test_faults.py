@@ -71,7 +71,7 @@ def test_a_stopped_command_leaves_no_process_and_the_next_start_continues(house,
     kernel = int(pid_file.read_text())
     worker = _parent(kernel)
     command.send_signal(getattr(signal, name))
-    output, _ = command.communicate(timeout=30)
+    output, _ = command.communicate(timeout=120)
     assert command.returncode != 0
     assert "Traceback" not in output
     wait_for(lambda: ended(kernel) and ended(worker), 15)
@@ -94,7 +94,7 @@ def test_a_second_command_in_the_same_folder_is_refused_and_a_killed_worker_repo
 
     kernel = int(pid_file.read_text())
     os.kill(_parent(kernel), signal.SIGTERM)
-    output, _ = first.communicate(timeout=30)
+    output, _ = first.communicate(timeout=120)
     assert first.returncode == 1 and "ended with status" in output
     wait_for(lambda: ended(kernel), 15)
 

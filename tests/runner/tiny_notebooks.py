@@ -1,6 +1,7 @@
 """Tiny notebooks, made on the spot, and the command as a user starts it."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -36,7 +37,11 @@ def write_notebook(path: Path, *sources: str, parameters: str = PARAMETERS) -> P
 
 
 def start(*arguments, cwd: Path, **environment) -> subprocess.Popen:
-    """Starts `aelib` with `arguments`, its two streams in one."""
+    """Starts `aelib` with `arguments`, its two streams in one, as from a terminal.
+
+    A job in the background is started with Ctrl-C ignored, and its children inherit that.
+    """
+    hears_interrupts = None if sys.platform == "win32" else _hear_interrupts
     return subprocess.Popen(
         [sys.executable, "-m", "aelib.runner.cli", *map(str, arguments)],
         cwd=cwd,
@@ -44,7 +49,12 @@ def start(*arguments, cwd: Path, **environment) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
+        preexec_fn=hears_interrupts,
     )
+
+
+def _hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def aelib(*arguments, cwd: Path, **environment) -> tuple[int, str]:
