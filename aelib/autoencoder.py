@@ -50,10 +50,9 @@ class Autoencoder(keras.Model):
     only the numbers of its rows, which it gathers itself. Callbacks, history, validation,
     early stopping and interruption are Keras's own; only batch-level callbacks see every
     50th batch (`compile(steps_per_execution=1)` gives them all). On two cores, dense
-    784-512-20, batch 128, that was 1.45 times as fast as plain Keras (193 against 133 steps a
-    second). `compile(jit_compile=True)` adds a tenth or more for dense networks, and takes a
-    second or two to compile for each shape of batch, so it is for long trainings.
-    `make bench` measures all of this.
+    784-512-20, batch 128, two runs of `make bench` had it at 1.2 and 1.45 times the speed of
+    plain Keras (155 against 128, 193 against 133 steps a second); eager PyTorch was as fast
+    or faster.
     The order of the images is also a new one in every epoch after `keras.utils.set_random_seed`;
     Keras 3.15's `fit` on arrays then repeats the first epoch's.
 
