@@ -283,6 +283,7 @@ def test_there_is_no_noise_in_use(make_model, images):
     noisy, plain = make_model(corruption=AddNoise()), make_model()
     np.testing.assert_array_equal(noisy.reconstruct(images), plain.reconstruct(images))
     np.testing.assert_array_equal(noisy.encode(images), plain.encode(images))
+    np.testing.assert_array_equal(noisy(images), plain(images))
 
 
 def test_the_target_of_a_corrupted_image_is_the_clean_one(make_parts, images):
