@@ -12,7 +12,17 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # TensorFlow greets every process with a page of notes; warnings and errors stay.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-_ROOMS = ("autoencoder", "claims", "data", "information", "losses", "pca", "plots", "published")
+_ROOMS = (
+    "autoencoder",
+    "claims",
+    "data",
+    "information",
+    "losses",
+    "pca",
+    "plots",
+    "published",
+    "sparse",
+)
 
 __all__ = [*_ROOMS, "load_model"]
 
