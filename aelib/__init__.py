@@ -15,6 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 _ROOMS = (
     "autoencoder",
     "claims",
+    "contractive",
     "data",
     "information",
     "losses",

@@ -1,0 +1,207 @@
+"""The contractive penalty, ||df/dx||_F^2 of an encoder f: in closed form, exact, and estimated.
+
+One number per image: the sum over all numbers of the code and all pixels of the squared
+derivatives. Its mean over the images of a batch, times a weight, is added to the loss.
+"""
+
+import math
+from contextlib import contextmanager
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from aelib.autoencoder import Autoencoder
+
+_EVALUATION_SEED = 20111
+
+# Derivatives of the activations, written in terms of their outputs h.
+_DERIVATIVES = {
+    keras.activations.sigmoid: lambda h: h * (1 - h),
+    keras.activations.tanh: lambda h: 1 - ops.square(h),
+    keras.activations.relu: lambda h: ops.cast(h > 0, h.dtype),
+    keras.activations.linear: ops.ones_like,
+}
+
+
+@keras.saving.register_keras_serializable(package="aelib")
+class ContractiveDense(keras.layers.Dense):
+    """A dense layer that adds its own contractive penalty to the loss, in closed form.
+
+    For h_j = s(w_j . x + b_j) the derivative of h_j by pixel i is s'(a_j) w_ij, so
+
+        ||dh/dx||_F^2 = sum_j s'(a_j)^2 sum_i w_ij^2
+
+    which costs little more than the layer itself. The loss gains `weight` times the mean over
+    images of this number; a metric with the layer's name shows the mean without the weight.
+    In an encoder of several layers each penalises its own Jacobian, not that of the whole: for
+    that use `ContractiveAutoencoder`.
+
+    Args:
+        units: int, size of the output.
+        activation: "sigmoid", "tanh", "relu" or "linear" (None): those whose derivative follows
+            from their output.
+        weight: float, at least 0, in units of the loss per unit of squared derivative.
+        **kwargs: as of `keras.layers.Dense`.
+
+    Input shape: `(batch, ..., inputs)`; axes between are positions, whose penalties add up.
+    Output shape: `(batch, ..., units)`.
+
+    Raises:
+        ValueError: for another activation, and for a weight that is negative or no number.
+
+    Reference: Rifai, Vincent, Muller, Glorot & Bengio, "Contractive auto-encoders: explicit
+    invariance during feature extraction", 2011, equations 1 and 4 and section 5.
+    """
+
+    def __init__(self, units, activation, weight, **kwargs):
+        super().__init__(units, activation, **kwargs)
+        if self.activation not in _DERIVATIVES:
+            raise ValueError(
+                "The closed form knows sigmoid, tanh, relu and linear; jacobian_penalty takes "
+                f"any. Received: activation={activation!r}"
+            )
+        self.weight = _checked_weight(weight)
+        self._shown = keras.metrics.Mean(name=self.name)
+
+    def call(self, inputs, training=None):
+        outputs = super().call(inputs, training=training)
+        h = _at_least_float32(outputs)
+        # The kernel as it is now: it changes with every step.
+        column_norms = ops.sum(ops.square(_at_least_float32(self.kernel)), axis=0)
+        penalties = _per_image(ops.square(_DERIVATIVES[self.activation](h)) * column_norms)
+        self._shown.update_state(penalties)
+        self.add_loss(self.weight * ops.mean(penalties))
+        return outputs
+
+    def get_config(self):
+        return {**super().get_config(), "weight": self.weight}
+
+
+def jacobian_penalty(encoder, x):
+    """`||df/dx||_F^2` of each image, exactly, by automatic differentiation.
+
+    For any encoder that Keras can differentiate, convolutional too, with a code of any rank. The
+    encoder is called as in use (`training=False`), where an image's code depends on no other
+    image. The whole Jacobians are held at once: `batch * code size * pixels` numbers.
+
+    Args:
+        encoder: layer or model, `(batch, ...)` to `(batch, ...)`.
+        x: images, `(batch, ...)`.
+
+    Returns: a tensor `(batch,)`, float32 (float64 for a float64 encoder); it can be
+    differentiated by the weights of the encoder. Keras has no gradients of its own, so this
+    is TensorFlow, inside `tf.function` and XLA or outside.
+
+    Reference: Rifai et al. 2011, equation 1.
+    """
+    x = _at_least_float32(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        z = encoder(x, training=False)
+    return _per_image(ops.square(_at_least_float32(tape.batch_jacobian(z, x))))
+
+
+@keras.saving.register_keras_serializable(package="aelib")
+class ContractiveAutoencoder(Autoencoder):
+    """An autoencoder whose loss gains `weight` times the mean of `||df/dx||_F^2` over images.
+
+    `fit` and `evaluate` show that mean, without the weight, as the metric `contraction`. The
+    Jacobian f is the whole encoder's, whatever its layers, as it is in use: `training=False`.
+
+    The exact penalty takes one backward pass for each number of the code. Hutchinson's estimator
+    takes one in all: with v a vector of random signs of the size of the code, E[v v^T] = I, and
+
+        E ||J^T v||^2 = E v^T J J^T v = trace(J J^T) = ||J||_F^2
+
+    One v is drawn for each image, new at every training step, the same in every evaluation. Its
+    variance is 2 (||A||_F^2 - sum_j A_jj^2) with A = J J^T, which averages out over images and
+    steps. Tie the weights, or the encoder can shrink while the decoder grows.
+
+    Args:
+        encoder: as of `Autoencoder`.
+        decoder: as of `Autoencoder`.
+        weight: float, at least 0, in units of the loss per unit of squared derivative.
+        estimator: "exact" or "hutchinson".
+        **kwargs: as of `Autoencoder`, without a corruption: `fit(noisy, clean)` trains both ways.
+
+    Call arguments:
+        x: `(batch, ...)`, images.
+
+    Raises:
+        ValueError: for a weight that is negative or no number, an unknown estimator or a
+            corruption.
+
+    References: Rifai et al. 2011, equation 4; Hutchinson, "A stochastic estimator of the trace
+    of the influence matrix", 1989 (random signs).
+    """
+
+    def __init__(self, encoder, decoder, weight, estimator="exact", **kwargs):
+        if estimator not in ("exact", "hutchinson"):
+            raise ValueError(
+                f'The estimator is "exact" or "hutchinson". Received: estimator={estimator!r}'
+            )
+        if kwargs.get("corruption") is not None:
+            raise ValueError(
+                "Give corrupted images with fit(noisy, clean) instead. "
+                f"Received: corruption={kwargs['corruption']!r}"
+            )
+        super().__init__(encoder, decoder, **kwargs)
+        self.weight = _checked_weight(weight)
+        self.estimator = estimator
+        # With a built encoder the model is built by now, and Keras takes no more state.
+        self._tracker.unlock()
+        self.projections = keras.random.SeedGenerator()
+        self.contraction = keras.metrics.Mean(name="contraction")
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        # First, since calling the encoder again clears the losses that its layers have added.
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        if self.estimator == "exact":
+            penalties = jacobian_penalty(self.encoder, x)
+        else:
+            penalties = self._projected_penalty(x)
+        self.contraction.update_state(penalties)
+        # As a scalar of add_loss: divided among the replicas of a distribution strategy.
+        return loss + self._aggregate_additional_loss(self.weight * ops.mean(penalties))
+
+    def _projected_penalty(self, x):
+        """||J^T v||^2 with one vector v of random signs for each image: `(batch,)`."""
+        x = _at_least_float32(x)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            z = _at_least_float32(self.encoder(x, training=False))
+            uniform = keras.random.uniform(ops.shape(z), -1, 1, z.dtype, seed=self.projections)
+            projected = ops.sum(z * ops.where(uniform < 0, -1.0, 1.0))
+        return _per_image(ops.square(tape.gradient(projected, x)))
+
+    @contextmanager
+    def _fixed_noise(self):
+        state = self.projections.state
+        before = state.numpy()
+        state.assign([_EVALUATION_SEED, 0])
+        try:
+            yield
+        finally:
+            state.assign(before)
+
+    def get_config(self):
+        return {**super().get_config(), "weight": self.weight, "estimator": self.estimator}
+
+
+def _at_least_float32(values):
+    values = ops.convert_to_tensor(values)
+    return ops.cast(values, keras.backend.result_type(values.dtype, "float32"))
+
+
+def _per_image(values):
+    return ops.sum(values, axis=tuple(range(1, len(values.shape))))
+
+
+def _checked_weight(weight) -> float:
+    if isinstance(weight, bool) or not isinstance(weight, int | float | np.number):
+        raise ValueError(f"weight is a number, at least 0. Received: weight={weight!r}")
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"weight is finite and at least 0. Received: weight={weight}")
+    return float(weight)
