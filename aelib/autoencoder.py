@@ -18,6 +18,7 @@ import tensorflow as tf
 from keras import ops
 from scipy import special
 
+from aelib._adam import fuse
 from aelib.losses import BernoulliCrossEntropy, check_probabilities
 
 STEPS_PER_EXECUTION = 50
@@ -137,9 +138,12 @@ class Autoencoder(keras.Model):
 
         Under a distribution strategy it is one step: Keras 3.15 cannot run several there.
         """
+        distributed = self._is_distributed()
         if steps_per_execution is None:
-            steps_per_execution = 1 if self._is_distributed() else STEPS_PER_EXECUTION
+            steps_per_execution = 1 if distributed else STEPS_PER_EXECUTION
         super().compile(optimizer, loss, steps_per_execution=steps_per_execution, **kwargs)
+        if not distributed:
+            fuse(self.optimizer)
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))

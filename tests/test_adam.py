@@ -1,0 +1,67 @@
+"""TensorFlow's kernel takes the steps of Keras's Adam."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from aelib._adam import fuse
+
+
+def steps(fused, jit_compile=False, **arguments):
+    """The weights after each of five steps along gradients of very different sizes."""
+    rng = np.random.default_rng(0)
+    weight = keras.Variable(rng.normal(size=(3, 4)), dtype="float32")
+    schedule = keras.optimizers.schedules.CosineDecay(1e-1, 10)
+    optimizer = keras.optimizers.Adam(schedule, **arguments)
+    if fused:
+        fuse(optimizer)
+    optimizer.build([weight])
+
+    @tf.function(jit_compile=jit_compile)
+    def step(gradient):
+        optimizer.apply([gradient], [weight])
+
+    path = []
+    for _ in range(5):
+        step(tf.constant(rng.normal(size=(3, 4)) * 10 ** rng.uniform(-4, 2, (3, 4)), tf.float32))
+        path.append(weight.numpy())
+    return path
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"beta_1": 0.5, "beta_2": 0.95},
+        {"epsilon": 1e-2},
+        {"weight_decay": 0.1, "global_clipnorm": 1.0},
+        {"amsgrad": True},
+    ],
+)
+def test_the_steps_are_those_of_keras(arguments, jit_compile):
+    np.testing.assert_allclose(
+        steps(True, jit_compile, **arguments), steps(False, **arguments), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_rows_of_an_embedding_are_left_to_keras():
+    weights = []
+    for fused in (True, False):
+        weight = keras.Variable(np.ones((3, 2)), dtype="float32")
+        optimizer = keras.optimizers.Adam(0.1)
+        if fused:
+            fuse(optimizer)
+        optimizer.build([weight])
+        row = tf.IndexedSlices(tf.constant([[1.0, -2.0]]), tf.constant([1]), tf.constant([3, 2]))
+        optimizer.apply([row], [weight])
+        weights.append(weight.numpy())
+    np.testing.assert_allclose(*weights, rtol=1e-6)
+    assert not np.allclose(weights[0], 1)
+
+
+def test_other_optimizers_are_left_alone():
+    optimizer = keras.optimizers.AdamW(0.1)
+    fuse(optimizer)
+    assert "update_step" not in vars(optimizer)
