@@ -22,8 +22,6 @@ def fuse(optimizer) -> None:
 
 
 def _update_step(self, gradient, variable, learning_rate):
-    if isinstance(gradient, tf.IndexedSlices):  # of an embedding; the kernel takes whole arrays
-        return keras.optimizers.Adam.update_step(self, gradient, variable, learning_rate)
     index = self._get_variable_index(variable)
     number = tf.cast(self.iterations + 1, variable.dtype)
     beta_1, beta_2 = (tf.cast(beta, variable.dtype) for beta in (self.beta_1, self.beta_2))

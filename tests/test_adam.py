@@ -46,7 +46,7 @@ def test_the_steps_are_those_of_keras(arguments, jit_compile):
     )
 
 
-def test_rows_of_an_embedding_are_left_to_keras():
+def test_rows_of_an_embedding_take_the_steps_of_keras():
     weights = []
     for fused in (True, False):
         weight = keras.Variable(np.ones((3, 2)), dtype="float32")
