@@ -17,6 +17,7 @@ class Published(NamedTuple):
 
 _HINTON = "Hinton & Salakhutdinov 2006"
 _RECOUNTED = "recounted on MNIST"
+_RIFAI = "Rifai et al. 2011"
 
 PUBLISHED: dict[str, Published] = {
     # 00
@@ -31,4 +32,9 @@ PUBLISHED: dict[str, Published] = {
     "pca_sse_32": Published(13.19, _RECOUNTED),
     # 03
     "deep_sse_30": Published(3.00, _HINTON + ", with pretraining"),
+    # 05
+    "jacobian_ratio": Published(24, _RIFAI + ", reconstruction not matched"),
+    "saturated_fraction_cae": Published(0.86, _RIFAI),
+    "finetuned_error_ae": Published(0.0178, _RIFAI),
+    "finetuned_error_cae": Published(0.0114, _RIFAI),
 }
