@@ -135,13 +135,16 @@ def test_a_target_of_its_own(make_model, images):
 
 
 def test_validation_split_keeps_the_last_images_out_of_training(make_model, images):
-    """A last quarter that is far off cannot move what is trained on the rest."""
+    """A last quarter that is far off cannot move what is trained on the rest, and is the measure."""
     far = images.copy()
     far[30:] = 100.0
     first, second = make_model(), make_model()
-    first.fit(far, epochs=2, validation_split=0.25, shuffle=False, verbose=0)
+    history = first.fit(far, epochs=2, validation_split=0.25, shuffle=False, verbose=0).history
     second.fit(images[:30], epochs=2, shuffle=False, verbose=0)
     np.testing.assert_allclose(first.reconstruct(images), second.reconstruct(images), rtol=1e-5)
+    np.testing.assert_allclose(
+        history["val_loss"][-1], first.evaluate(far[30:], verbose=0), rtol=1e-5
+    )
 
 
 def test_the_order_is_new_every_epoch_and_repeatable(make_model, images):
