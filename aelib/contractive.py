@@ -107,8 +107,8 @@ def jacobian_penalty(encoder, x):
 class ContractiveAutoencoder(Autoencoder):
     """An autoencoder whose loss gains `weight` times the mean of `||df/dx||_F^2` over images.
 
-    `fit` and `evaluate` show that mean, without the weight, as the metric `contraction`. The
-    Jacobian f is the whole encoder's, whatever its layers, as it is in use: `training=False`.
+    `fit` and `evaluate` show that mean, without the weight, as the metric `contraction`. f is the
+    whole encoder, whatever its layers, as it is in use: `training=False`.
 
     The exact penalty takes one backward pass for each number of the code. Hutchinson's estimator
     takes one in all: with v a vector of random signs of the size of the code, E[v v^T] = I, and
