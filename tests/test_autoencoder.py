@@ -135,7 +135,7 @@ def test_a_target_of_its_own(make_model, images):
 
 
 def test_validation_split_keeps_the_last_images_out_of_training(make_model, images):
-    """A last quarter that is far off cannot move what is trained on the rest, and is the measure."""
+    """A last quarter that is far off cannot move what is trained on the rest; it is the measure."""
     far = images.copy()
     far[30:] = 100.0
     first, second = make_model(), make_model()

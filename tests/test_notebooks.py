@@ -68,12 +68,15 @@ def test_parameters_are_typed_commented_literals(path):
 @numbered
 def test_every_notebook_has_solutions_and_a_full_profile_with_known_names(path):
     assert (path.parent / "solutions" / path.name).exists()
-    full = yaml.safe_load((path.parent / "profiles" / "full" / f"{path.stem}.yaml").read_text())
+    folder = path.parent / "profiles" / "full"
+    assert (folder / f"{path.stem}.yaml").exists()
     (cell,) = tagged(read(path), "parameters")
     defaults = {s.target.id: ast.literal_eval(s.value) for s in ast.parse(source(cell)).body}
-    assert full["profile"] == "full" and full.keys() <= defaults.keys()
-    for name, value in full.items():
-        assert type(value) is type(defaults[name]), name
+    for file in folder.glob(f"{path.stem}*.yaml"):
+        full = yaml.safe_load(file.read_text())
+        assert full["profile"] == "full" and full.keys() <= defaults.keys(), file.name
+        for name, value in full.items():
+            assert type(value) is type(defaults[name]), (file.name, name)
 
 
 @numbered

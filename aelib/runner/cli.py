@@ -31,12 +31,15 @@ def main() -> None:
 @main.command()
 @click.argument("notebooks", nargs=-1, metavar="[NOTEBOOK]...")
 @click.option("--profile", type=click.Choice(["quick", "full"]), default="quick", show_default=True)
+@click.option(
+    "--part", default="", metavar="NAME", help="A long experiment of its own (full only)."
+)
 @click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="A parameter.")
 @click.option("--jobs", type=click.IntRange(1), default=1, help="How many notebooks at a time.")
 @click.option("--out", type=click.Path(path_type=Path), help="Default: runs/PROFILE.")
 @click.option("--force", is_flag=True, help="Run again what is done already.")
 @click.option("--cell-timeout", type=click.IntRange(1), hidden=True)
-def run(notebooks, profile, pairs, jobs, out, force, cell_timeout) -> None:
+def run(notebooks, profile, part, pairs, jobs, out, force, cell_timeout) -> None:
     """Runs notebooks, each a number, a name, a file or a folder; all of them if none is named.
 
     What is done already, and has not changed, is not run again. The exit status is 0 if every
@@ -51,7 +54,7 @@ def run(notebooks, profile, pairs, jobs, out, force, cell_timeout) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     resolve_data_folder()
     root = checkout()
-    plans = make_plans(choose(notebooks, root), profile, pairs)
+    plans = make_plans(choose(notebooks, root), profile, pairs, part)
     out = out or (root or Path.cwd()) / "runs" / profile
     cell_timeout = cell_timeout or (600 if profile == "quick" else 7200)
     try:

@@ -19,11 +19,20 @@ DATA_VARIABLE = "AELIB_DATA_DIR"
 
 @dataclass(frozen=True)
 class Plan:
-    """One notebook to run: `given` is injected, `parameters` is what it then runs with."""
+    """One notebook to run: `given` is injected, `parameters` is what it then runs with.
+
+    A `part` is a second full profile of the same notebook, with a parameter file and a folder
+    of its own: one long experiment, for those who want it.
+    """
 
     notebook: Notebook
     profile: str
     given: dict[str, Any]
+    part: str = ""
+
+    @property
+    def name(self) -> str:
+        return _with_part(self.notebook.name, self.part)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -54,7 +63,10 @@ class Plan:
 
 
 def make_plans(
-    notebooks: list[Notebook], profile: str, pairs: tuple[tuple[str, str], ...]
+    notebooks: list[Notebook],
+    profile: str,
+    pairs: tuple[tuple[str, str], ...],
+    part: str = "",
 ) -> list[Plan]:
     """Checks everything that a command line says about `notebooks`.
 
@@ -63,18 +75,26 @@ def make_plans(
         profile: "quick" or "full".
         pairs: `(name, text)` of each `-p`. A parameter that only some of the notebooks have
             is given to those.
+        part: which further parameter file of the full profile, "" for the notebook's own.
 
     Raises:
         Refused: naming what is wrong, and what exists.
     """
     _check_names(notebooks)
+    if part and profile != "full":
+        raise Refused(f"Parts belong to --profile full. Received: --part {part}")
     for name, text in pairs:
         if name == "profile":
             raise Refused("The profile is chosen with --profile, which sets the sizes as well.")
         if not any(name in notebook.parameters for notebook in notebooks):
             raise Refused(_unknown(name, text, notebooks))
     return [
-        Plan(notebook, profile, {**_profile_values(notebook, profile), **_given(notebook, pairs)})
+        Plan(
+            notebook,
+            profile,
+            {**_profile_values(notebook, profile, part), **_given(notebook, pairs)},
+            part,
+        )
         for notebook in notebooks
     ]
 
@@ -135,10 +155,19 @@ def _dataset(text: str) -> str:
     )
 
 
-def _profile_values(notebook: Notebook, profile: str) -> dict[str, Any]:
+def _with_part(name: str, part: str) -> str:
+    return f"{name}_{part}" if part else name
+
+
+def _profile_values(notebook: Notebook, profile: str, part: str) -> dict[str, Any]:
     if profile == "quick":  # what the notebook itself says
         return {}
-    path = notebook.profiles / profile / f"{notebook.path.stem}.yaml"
+    stem = notebook.path.stem
+    path = notebook.profiles / profile / f"{_with_part(stem, part)}.yaml"
+    if part and not path.is_file():
+        files = sorted(path.parent.glob(f"{stem}_*.yaml"))
+        parts = ", ".join(file.stem.removeprefix(f"{stem}_") for file in files) or "none"
+        raise Refused(f"{notebook.name} has no part {part!r}. There are: {parts}")
     if not path.is_file():
         raise Refused(f"{notebook.name} has no profile {profile!r}: there is no {path}.")
     try:

@@ -18,8 +18,8 @@ class Progress:
     def __init__(self, plans: list[Plan]):
         self._lock = threading.Lock()
         self._running: dict[str, str] = {}
-        self._places = {plan.notebook.name: i for i, plan in enumerate(plans, 1)}
-        self._cells = {plan.notebook.name: plan.code_cells for plan in plans}
+        self._places = {plan.name: i for i, plan in enumerate(plans, 1)}
+        self._cells = {plan.name: plan.code_cells for plan in plans}
         self._done = dict.fromkeys(self._cells, 0)
         self._bar = tqdm(
             total=sum(self._cells.values()),

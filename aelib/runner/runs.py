@@ -81,7 +81,7 @@ def run(plans: list[Plan], out: Path, *, jobs: int, force: bool, cell_timeout: i
     """
     out = out.resolve()
     for plan in plans:
-        if out / plan.notebook.name == plan.notebook.path.parent:
+        if out / plan.name == plan.notebook.path.parent:
             raise Refused(f"The run would overwrite {plan.notebook.path}: choose another --out.")
     lock = _lock(out)
     outcomes: dict[str, Outcome] = {}
@@ -102,7 +102,7 @@ def run(plans: list[Plan], out: Path, *, jobs: int, force: bool, cell_timeout: i
                     item.cancel()
     finally:
         lock.release()
-    return [outcomes[plan.notebook.name] for plan in plans]
+    return [outcomes[plan.name] for plan in plans]
 
 
 def _lock(out: Path) -> FileLock:
@@ -122,7 +122,7 @@ def _lock(out: Path) -> FileLock:
 def _run_one(
     plan: Plan, out: Path, force: bool, cell_timeout: int, workers: Workers, progress: Progress
 ) -> Outcome:
-    name = plan.notebook.name
+    name = plan.name
     folder = Folder(out / name, plan.notebook.path.stem)
     fingerprint = plan.fingerprint()
     earlier = None if force else folder.done(fingerprint)
@@ -171,12 +171,12 @@ def _finish(plan: Plan, folder: Folder, fingerprint: str, ending: Ending) -> Out
 def _outcome(plan: Plan, folder: Folder, ending: Ending) -> Outcome:
     results, binding = collect(
         folder.events,
-        notebook=plan.notebook.name,
+        notebook=plan.name,
         profile=plan.profile,
         parameters=plan.parameters,
         seconds=ending.seconds,
     )
-    return Outcome(plan.notebook.name, results, binding, ending.fault)
+    return Outcome(plan.name, results, binding, ending.fault)
 
 
 def _verdict(outcome: Outcome) -> str:
