@@ -172,8 +172,8 @@ class ContractiveAutoencoder(Autoencoder):
         with tf.GradientTape() as tape:
             tape.watch(x)
             z = _at_least_float32(self.encoder(x, training=False))
-            uniform = keras.random.uniform(ops.shape(z), -1, 1, z.dtype, seed=self.projections)
-            projected = ops.sum(z * ops.where(uniform < 0, -1.0, 1.0))
+            uniform = keras.random.uniform(ops.shape(z), -1, 1, seed=self.projections)
+            projected = ops.sum(ops.where(uniform < 0, -z, z))
         return _per_image(ops.square(tape.gradient(projected, x)))
 
     @contextmanager
