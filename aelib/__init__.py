@@ -23,6 +23,7 @@ _ROOMS = (
     "plots",
     "published",
     "sparse",
+    "stacked",
 )
 
 __all__ = [*_ROOMS, "load_model"]

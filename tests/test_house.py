@@ -51,7 +51,16 @@ def test_rooms_load_on_first_use_and_others_are_unknown():
 
 
 def test_rooms_import_only_earlier_rooms():
-    order = ["information", "pca", "losses", "_adam", "autoencoder", "sparse", "contractive"]
+    order = [
+        "information",
+        "pca",
+        "losses",
+        "_adam",
+        "autoencoder",
+        "sparse",
+        "contractive",
+        "stacked",
+    ]
     for room in [*order, "claims", "plots", "published"]:
         text = (ROOT / "aelib" / f"{room}.py").read_text()
         imported = set(re.findall(r"(?:from|import) aelib\.(\w+)", text))
