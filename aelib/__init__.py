@@ -17,11 +17,13 @@ _ROOMS = (
     "claims",
     "contractive",
     "data",
+    "denoising",
     "information",
     "losses",
     "pca",
     "plots",
     "published",
+    "semi_supervised",
     "sparse",
     "stacked",
 )

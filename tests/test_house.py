@@ -59,7 +59,9 @@ def test_rooms_import_only_earlier_rooms():
         "autoencoder",
         "sparse",
         "contractive",
+        "denoising",
         "stacked",
+        "semi_supervised",
     ]
     for room in [*order, "claims", "plots", "published"]:
         text = (ROOT / "aelib" / f"{room}.py").read_text()

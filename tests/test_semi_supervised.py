@@ -1,0 +1,823 @@
+"""Losses of labelled and unlabelled images against NumPy, and the ladder against algorithm 1."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, ops
+from keras.src.testing import TestCase
+from scipy import special
+
+import aelib
+from aelib.autoencoder import Autoencoder
+from aelib.denoising import GaussianCorruption, MaskingCorruption
+from aelib.losses import BernoulliCrossEntropy, SquaredError
+from aelib.semi_supervised import (
+    Combinator,
+    LadderNetwork,
+    SemiSupervisedAutoencoder,
+    mixed_rows,
+)
+from aelib.sparse import L1Sparsity
+
+CLASSES = np.arange(40) % 3
+# Step by step, which is quicker for a few small batches than to trace a graph first.
+EAGER = {"run_eagerly": True, "steps_per_execution": 1}
+GRAPH = {"run_eagerly": False, "steps_per_execution": None}
+SHARES = {"none": 0, "some": 11, "all": 40}
+
+
+def classes(labelled=11):
+    """Forty labels of three classes, of which so many are known, here and there."""
+    known = np.random.default_rng(1).permutation(40)[:labelled]
+    return np.where(np.isin(np.arange(40), known), CLASSES, -1)
+
+
+def values(labelled=11):
+    """Two values for each of forty images, NaN where they are unknown."""
+    y = np.random.default_rng(2).normal(size=(40, 2)).astype("float32")
+    return np.where((classes(labelled) >= 0)[:, None], y, np.nan)
+
+
+@pytest.fixture
+def make_model(make_parts):
+    def make(weight=3.0, outputs=3, corruption=None, loss=None, rate=0.0, **arguments):
+        encoder, decoder = make_parts()
+        predictor = keras.Sequential(
+            [keras.Input((4,)), layers.Dense(outputs, bias_initializer="normal")]
+        )
+        model = SemiSupervisedAutoencoder(encoder, decoder, predictor, weight, corruption)
+        model.compile(keras.optimizers.SGD(rate), loss or SquaredError(), **{**EAGER, **arguments})
+        return model
+
+    return make
+
+
+def expected(model, x, y):
+    """All that is reported, from the outputs of the three parts."""
+    z = model.encoder(x)
+    output = model.predictor(z).numpy()
+    error = ((x - model.decoder(z).numpy()) ** 2).sum(axis=(1, 2, 3)).mean()
+    if y.dtype.kind == "i":
+        known = np.flatnonzero(y >= 0)
+        each = [special.logsumexp(output[i]) - output[i][y[i]] for i in known]
+        name, scores = "accuracy", [float(output[i].argmax() == y[i]) for i in known]
+    else:
+        known = [i for i in range(len(y)) if not np.isnan(y[i]).any()]
+        each = [((y[i] - output[i]) ** 2).sum() for i in known]
+        name, scores = "mean_absolute_error", [abs(y[i] - output[i]).mean() for i in known]
+    prediction, score = (np.mean(part) if part else 0.0 for part in (each, scores))
+    loss = error + model.weight * prediction
+    return {"loss": loss, "reconstruction": error, "prediction": prediction, name: score}
+
+
+def assert_reported(reported, wanted, prefix=""):
+    assert {name for name in reported if name.startswith("val_") == bool(prefix)} == {
+        prefix + name for name in wanted
+    }
+    for name, value in wanted.items():
+        np.testing.assert_allclose(np.ravel(reported[prefix + name])[-1], value, rtol=2e-5)
+
+
+def gradients(model, x, y):
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(x, y, model(x, training=True))
+    return loss, tape.gradient(loss, model.trainable_variables)
+
+
+def assert_equal_weights(a, b, **tolerance):
+    for v, w in zip(a.get_weights(), b.get_weights(), strict=True):
+        np.testing.assert_allclose(v, w, **tolerance)
+
+
+# The loss of both tasks
+
+
+@pytest.mark.parametrize("labelled", SHARES.values(), ids=SHARES)
+@pytest.mark.parametrize("make_labels", [classes, values])
+def test_the_loss_is_that_of_numpy_however_the_images_are_split(
+    make_labels, labelled, make_model, images
+):
+    y = make_labels(labelled)
+    model = make_model(outputs=3 if make_labels is classes else 2)
+    wanted = expected(model, images, y)
+    for batch_size in (3, 40):
+        reported = model.evaluate(images, y, batch_size=batch_size, verbose=0, return_dict=True)
+        assert_reported(reported, wanted)
+    history = model.fit(
+        images, y, batch_size=7, labelled_share=0, validation_data=(images, y), verbose=0
+    ).history
+    assert_reported(history, wanted)
+    assert_reported(history, wanted, "val_")
+    one_batch = float(model.compute_loss(images, y, model(images)))
+    np.testing.assert_allclose(one_batch, wanted["loss"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("labelled", SHARES.values(), ids=SHARES)
+@pytest.mark.parametrize("make_labels", [classes, values])
+def test_gradients_are_finite_and_those_of_the_labelled_images(
+    make_labels, labelled, make_model, images
+):
+    """The gradient of the predictor is that of a batch without the unlabelled images."""
+    y = make_labels(labelled)
+    model = make_model(outputs=3 if make_labels is classes else 2)
+    loss, every = gradients(model, images, y)
+    assert np.isfinite(loss) and all(np.isfinite(g).all() for g in every)
+    kernel = model.predictor.layers[-1].kernel
+    place = [variable is kernel for variable in model.trainable_variables].index(True)
+    known = y >= 0 if y.dtype.kind == "i" else ~np.isnan(y).any(axis=1)
+    if known.any():
+        _, alone = gradients(model, images[known], y[known])
+        np.testing.assert_allclose(every[place], alone[place], rtol=1e-4, atol=1e-6)
+    else:
+        assert not np.any(every[place])
+
+
+def test_a_gradient_is_that_of_finite_differences(make_model, images):
+    y, model = classes(), make_model(weight=20.0)
+    kernel = model.encoder.layers[-1].kernel
+    place = [v is kernel for v in model.trainable_variables].index(True)
+    slope = gradients(model, images, y)[1][place].numpy()
+    direction, start, losses = slope / np.linalg.norm(slope), kernel.numpy(), []
+    for step in (1e-2, -1e-2):
+        kernel.assign(start + step * direction)
+        losses.append(expected(model, images, y)["loss"])
+    np.testing.assert_allclose((losses[0] - losses[1]) / 2e-2, np.linalg.norm(slope), rtol=1e-2)
+
+
+@pytest.mark.parametrize("weight, labelled", [(0.0, 11), (5.0, 0)], ids=["no weight", "no labels"])
+def test_without_weight_or_labels_it_steps_as_the_autoencoder(
+    weight, labelled, make_model, make_parts, images
+):
+    model = make_model(weight, rate=1e-3)
+    plain = Autoencoder(*make_parts())
+    plain.compile(keras.optimizers.SGD(1e-3), SquaredError(), **EAGER)
+    same = {"batch_size": 8, "epochs": 2, "shuffle": False, "verbose": 0}
+    model.fit(images, classes(labelled), **same)
+    plain.fit(images, **same)
+    assert_equal_weights(model.encoder, plain.encoder, rtol=1e-6)
+    assert_equal_weights(model.decoder, plain.decoder, rtol=1e-6)
+    assert model.weight == weight
+    assert_equal_weights(model.predictor, make_model(weight).predictor)
+
+
+def test_other_labels_give_another_encoder(make_model, images):
+    codes = []
+    for y in (classes(40), np.roll(classes(40), 1)):
+        model = make_model(rate=1e-3)
+        model.fit(images, y, batch_size=8, shuffle=False, verbose=0)
+        codes.append(model.encode(images))
+    assert np.abs(codes[0] - codes[1]).max() > 1e-3
+
+
+def test_arrays_and_datasets_train_alike(make_model, images):
+    y = classes()
+    a, b = make_model(rate=1e-3, **GRAPH), make_model(rate=1e-3, **GRAPH)
+    first = a.fit(images, y, batch_size=8, shuffle=False, verbose=0, validation_data=(images, y))
+    data = tf.data.Dataset.from_tensor_slices((images, y)).batch(8)
+    second = b.fit(data, verbose=0, validation_data=data)
+    assert first.history.keys() == second.history.keys()
+    for name, value in first.history.items():
+        np.testing.assert_allclose(value, second.history[name], rtol=1e-5)
+    assert_equal_weights(a, b, rtol=1e-5)
+
+
+def test_one_value_needs_no_second_axis(make_model, images):
+    y, model = values()[:, 0], make_model(outputs=1, **GRAPH)
+    flat, column = (model.evaluate(images, part, verbose=0) for part in (y, y[:, None]))
+    assert flat == column
+    data = tf.data.Dataset.from_tensor_slices((images, y)).batch(40)
+    np.testing.assert_allclose(model.evaluate(data, verbose=0), flat, rtol=1e-5)
+
+
+def test_penalties_of_layers_count_in_the_loss_alone(images):
+    encoder = keras.Sequential(
+        [keras.Input((12, 10, 1)), layers.Flatten(), layers.Dense(4), L1Sparsity(0.5)]
+    )
+    decoder = keras.Sequential([keras.Input((4,)), layers.Dense(120), layers.Reshape((12, 10, 1))])
+    model = SemiSupervisedAutoencoder(encoder, decoder, layers.Dense(3), 2.0)
+    model.compile("sgd", SquaredError(), **EAGER)
+    wanted = expected(model, images, classes())
+    penalty = 0.5 * np.abs(model.encode(images)).sum(axis=1).mean()
+    reported = model.evaluate(images, classes(), batch_size=9, verbose=0, return_dict=True)
+    np.testing.assert_allclose(reported["loss"], wanted["loss"] + penalty, rtol=1e-5)
+    np.testing.assert_allclose(reported["reconstruction"], wanted["reconstruction"], rtol=1e-5)
+
+
+# Corruption
+
+
+def test_noise_is_fresh_in_training_fixed_in_validation_and_absent_in_use(make_model, images):
+    y = classes()
+    model = make_model(corruption=GaussianCorruption(0.5, seed=1))
+    history = model.fit(
+        images, y, epochs=2, batch_size=40, validation_data=(images, y), verbose=0
+    ).history
+    for name in ("loss", "prediction"):
+        assert history[name][0] != history[name][1]
+        assert history[f"val_{name}"][0] == history[f"val_{name}"][1]
+    assert history["val_loss"][0] > expected(model, images, y)["loss"]
+    np.testing.assert_array_equal(model.probabilities(images), model.probabilities(images))
+    output = model.predictor(model.encoder(images))
+    np.testing.assert_allclose(
+        model.probabilities(images), special.softmax(output, axis=1), rtol=1e-5
+    )
+
+
+def test_the_target_of_a_corrupted_image_is_the_clean_one(make_model, images):
+    """Everything masked: the decoder sees the code of black, and is held against the image."""
+    model = make_model(weight=0.0, corruption=MaskingCorruption(1.0))
+    black = model.reconstruct(np.zeros_like(images))
+    wanted = ((images - black) ** 2).sum(axis=(1, 2, 3)).mean()
+    history = model.fit(images, classes(), validation_data=(images, classes()), verbose=0).history
+    for name in ("loss", "reconstruction", "val_loss", "val_reconstruction"):
+        np.testing.assert_allclose(history[name], wanted, rtol=1e-5)
+
+
+# How batches mix
+
+
+@pytest.mark.parametrize(
+    "labelled, images, batch_size, share, count",
+    [(100, 6000, 128, 0.25, 32), (10, 500, 100, 0.5, 10), (50, 300, 8, 0.01, 1), (9, 40, 4, 1, 3)],
+)
+def test_every_batch_has_its_labelled_images(labelled, images, batch_size, share, count):
+    known = np.zeros(images, bool)
+    known[np.random.default_rng(0).permutation(images)[:labelled]] = True
+    dataset = mixed_rows(known, batch_size, share)
+    epochs = [list(dataset.as_numpy_iterator()) for _ in range(2)]
+    for batches in epochs:
+        assert all(known[batch].sum() == count for batch in batches)
+        assert all(len(batch) == batch_size for batch in batches[:-1])
+        assert all(
+            len(np.unique(batch[known[batch]])) == count for batch in batches[: labelled // count]
+        )
+        rows = np.concatenate(batches)
+        np.testing.assert_array_equal(np.sort(rows[~known[rows]]), np.flatnonzero(~known))
+        visits = np.bincount(rows, minlength=images)[known]
+        assert visits.max() - visits.min() <= 1
+    assert any((a != b).any() for a, b in zip(*epochs, strict=True))
+
+
+def seen_labels(model, monkeypatch, *arguments, **keywords):
+    """The labels of each training batch of a `fit`."""
+    seen, compute_loss = [], type(model).compute_loss
+
+    def record(self, x=None, y=None, *rest, **more):
+        if not isinstance(y, tuple):
+            seen.append(np.array(y))
+        return compute_loss(self, x, y, *rest, **more)
+
+    monkeypatch.setattr(type(model), "compute_loss", record)
+    model.fit(*arguments, verbose=0, **keywords)
+    return seen
+
+
+@pytest.mark.parametrize(
+    "labelled, keywords, counts",
+    [
+        (4, {}, {2}),
+        (4, {"labelled_share": 0.5}, {4}),
+        (4, {"labelled_share": 0.5, "validation_split": 0.2}, {4, 3, 2}),
+        (1, {"labelled_share": 0.5}, {1}),
+        (4, {"labelled_share": 0}, None),
+        (4, {"shuffle": False}, None),
+        (20, {}, None),
+        (0, {}, {0}),
+    ],
+)
+def test_fit_mixes_batches_where_labels_are_rare(
+    labelled, keywords, counts, make_model, images, monkeypatch
+):
+    y = classes(labelled)
+    model = make_model()
+    seen = seen_labels(model, monkeypatch, images, y, batch_size=8, **keywords)
+    got = {int((batch >= 0).sum()) for batch in seen}
+    if counts is None:
+        assert sum(len(batch) for batch in seen) == 40
+        np.testing.assert_array_equal(np.sort(np.concatenate(seen)), np.sort(y))
+    elif "validation_split" in keywords:
+        assert len(got) == 1 and got <= counts
+    else:
+        assert got == counts
+
+
+def test_rows_keep_their_labels(make_model, images, monkeypatch):
+    """Image and label of a mixed batch belong together, on the path without gathering too."""
+    y = classes(5)
+    images = np.arange(40, dtype="float32")[:, None, None, None] / 40 + 0 * images
+    for gathers in (True, False):
+        pairs = []
+        model = make_model()
+        monkeypatch.setattr(model, "_gathers_rows", lambda *_, g=gathers: g)
+
+        def record(x=None, y=None, y_pred=None, *_, pairs=pairs, **__):
+            pairs.extend(zip(np.array(x)[:, 0, 0, 0], np.array(y), strict=True))
+            return sum(ops.sum(part) for part in y_pred.values())
+
+        monkeypatch.setattr(model, "compute_loss", record)
+        model.fit(images, y, batch_size=8, verbose=0)
+        assert len(pairs) > 40
+        assert all(y[round(float(pixel) * 40)] == label for pixel, label in pairs)
+
+
+def test_few_labels_are_learnt_beside_many_images_without(make_parts):
+    """Three clusters, two labels each among 600 images: one pass is enough to tell them apart."""
+    rng = np.random.default_rng(0)
+    truth = np.arange(600) % 3
+    x = (rng.random((3, 12, 10, 1))[truth] + rng.normal(0, 0.3, (600, 12, 10, 1))).astype("float32")
+    y = np.where(np.arange(600) < 6, truth, -1)
+    model = SemiSupervisedAutoencoder(*make_parts(), layers.Dense(3), 10.0)
+    model.compile(keras.optimizers.Adam(5e-3), SquaredError())
+    model.fit(x, y, batch_size=16, verbose=0)
+    assert (model.classify(x) == truth).mean() > 0.95
+
+
+# Use, files, arguments
+
+
+def test_what_it_gives_in_use(make_model, images):
+    model, z = make_model(), make_model().encoder(images)
+    output = model.predictor(z).numpy()
+    np.testing.assert_array_equal(model.classify(images), output.argmax(axis=1))
+    np.testing.assert_allclose(model.probabilities(images).sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(model.regress(images), output, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(model.encode(images), z, rtol=1e-5, atol=1e-6)
+    called = model(images)
+    assert called.keys() == {"reconstruction", "prediction"}
+    np.testing.assert_allclose(
+        model.reconstruct(images), called["reconstruction"], rtol=1e-4, atol=1e-5
+    )
+    many = np.concatenate([images] * 30)
+    assert model.classify(many).shape == (1200,)
+
+
+def test_parts_without_an_input_are_built_by_fit(images):
+    encoder = keras.Sequential([layers.Flatten(), layers.Dense(4)])
+    decoder = keras.Sequential([layers.Dense(120), layers.Reshape((12, 10, 1))])
+    model = SemiSupervisedAutoencoder(encoder, decoder, layers.Dense(3), 1.0)
+    model.compile("sgd", SquaredError(), **EAGER)
+    model.fit(images, classes(), verbose=0)
+    assert model.predictor.kernel.shape == (4, 3)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_xla_gives_the_same_loss(make_model, images, jit_compile):
+    model = make_model(**GRAPH, jit_compile=jit_compile, corruption=MaskingCorruption(0.0))
+    wanted = expected(model, images, classes())
+    assert_reported(model.fit(images, classes(), labelled_share=0, verbose=0).history, wanted)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_ladder_steps_alike_in_a_graph_with_xla_and_without(images, jit_compile):
+    same = {"batch_size": 20, "epochs": 2, "shuffle": False, "verbose": 0}
+    graph = make_ladder(noise=0.0, **GRAPH, jit_compile=jit_compile)
+    eager = make_ladder(noise=0.0)
+    a, b = (m.fit(images, classes(), **same).history for m in (graph, eager))
+    for name, value in a.items():
+        np.testing.assert_allclose(value, b[name], rtol=1e-3)
+
+
+@pytest.fixture(params=["mixed_bfloat16", "mixed_float16"])
+def policy(request):
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy("float32")
+
+
+def test_mixed_precision_gives_finite_losses_and_full_metrics(policy, make_model, images):
+    model, ladder = make_model(rate=1e-3), make_ladder()
+    for made in (model, ladder):
+        history = made.fit(
+            images, classes(), validation_data=(images, classes()), verbose=0
+        ).history
+        assert all(np.isfinite(value).all() for value in history.values())
+    assert model.classify(images).shape == (40,)
+    assert ladder.probabilities(images).dtype == "float32"
+    assert ladder.encoder.denses[0].compute_dtype == policy.removeprefix("mixed_")
+
+
+def test_a_fresh_process_loads_equal_outputs_and_losses(make_model, images, tmp_path):
+    made = {
+        "classes": (make_model(rate=1e-3, corruption=GaussianCorruption(0.1, seed=3)), classes()),
+        "values": (make_model(rate=1e-3, outputs=2), values()),
+        "ladder": (make_ladder(noise=0.2), classes()),
+    }
+    np.savez(tmp_path / "data.npz", x=images, **{name: y for name, (_, y) in made.items()})
+    for name, (model, y) in made.items():
+        model.fit(images, y, batch_size=8, verbose=0)
+        model.save(tmp_path / f"{name}.keras")
+    program = f"""
+import aelib, numpy as np
+folder = {str(tmp_path)!r}
+data = np.load(folder + "/data.npz")
+for name in {list(made)}:
+    model = aelib.load_model(f"{{folder}}/{{name}}.keras")
+    loss = model.evaluate(data["x"], data[name], verbose=0, return_dict=True)
+    np.savez(f"{{folder}}/{{name}}_out.npz", output=model._predictions(data["x"]),
+             x_hat=model.reconstruct(data["x"]), **loss)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    for name, (model, y) in made.items():
+        loaded = np.load(tmp_path / f"{name}_out.npz")
+        np.testing.assert_allclose(
+            loaded["output"], model._predictions(images), rtol=1e-5, atol=1e-6
+        )
+        np.testing.assert_allclose(loaded["x_hat"], model.reconstruct(images), rtol=1e-5, atol=1e-6)
+        for key, value in model.evaluate(images, y, verbose=0, return_dict=True).items():
+            np.testing.assert_allclose(loaded[key], value, rtol=1e-5)
+
+
+def test_training_goes_on_where_it_was_saved(images, tmp_path):
+    model = make_ladder(noise=0.0)
+    model.fit(images, classes(), batch_size=8, verbose=0)
+    model.save(tmp_path / "ladder.keras")
+    loaded = aelib.load_model(tmp_path / "ladder.keras")
+    same = {"batch_size": 8, "shuffle": False, "verbose": 0}
+    a, b = (m.fit(images, classes(), **same).history for m in (model, loaded))
+    assert a == b
+    assert loaded.get_config() == {**model.get_config(), "name": loaded.name}
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        None,
+        classes()[:39],
+        classes() + 1.0,
+        np.full(40, 3),
+        np.full(40, -2),
+        np.array(["a"] * 40),
+        np.full(40, True),
+        classes()[:, None],
+        np.full((40, 3), np.inf),
+        np.zeros((40, 2)),
+        np.array(1),
+    ],
+    ids=[
+        "missing",
+        "too few",
+        "classes as values",
+        "too large",
+        "too small",
+        "text",
+        "bool",
+        "column",
+        "infinite",
+        "too few values",
+        "scalar",
+    ],
+)
+def test_labels_that_are_none_are_refused(y, make_model, images):
+    model = make_model()
+    for method in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match="Received: "):
+            method(images, y, verbose=0)
+    with pytest.raises(ValueError, match="Received: "):
+        model.fit(images, classes(), validation_data=(images, y), verbose=0)
+
+
+def test_what_else_is_refused(make_model, make_parts, images):
+    model, y = make_model(), classes()
+    for bad in (images * np.nan, images[0, 0], images[:, :5]):
+        with pytest.raises(ValueError, match="Received: "):
+            model.fit(bad, y[: len(bad)], verbose=0)
+    with pytest.raises(ValueError, match="Received: sample_weight"):
+        model.fit(images, y, sample_weight=np.ones(40), verbose=0)
+    with pytest.raises(ValueError, match="Received: "):
+        model.fit(images, y, validation_data=images, verbose=0)
+    for share in (-0.1, 1.1, None, True):
+        with pytest.raises(ValueError, match="Received: labelled_share"):
+            model.fit(images, y, labelled_share=share)
+    with pytest.raises(ValueError, match="Received: batch_size=1"):
+        model.fit(images, classes(2), batch_size=1)
+    with pytest.raises(ValueError, match="Received: x between"):
+        make_model(loss=BernoulliCrossEntropy()).fit(images + 1, y, verbose=0)
+    with pytest.raises(ValueError, match="Received: y.shape"):
+        make_model(outputs=1).evaluate(tf.data.Dataset.from_tensors((images, y)), verbose=0)
+    with pytest.raises(ValueError, match="Received: y.shape"):
+        model.evaluate(tf.data.Dataset.from_tensors((images, values())), verbose=0)
+    with pytest.raises(ValueError, match="Received: y=None"):
+        model.evaluate(tf.data.Dataset.from_tensors(images), verbose=0)
+    for weight in (-1, np.inf, np.nan, "1", None, True):
+        with pytest.raises(ValueError, match="Received: weight="):
+            SemiSupervisedAutoencoder(*make_parts(), layers.Dense(3), weight)
+    with pytest.raises(ValueError, match="Received: predictor="):
+        SemiSupervisedAutoencoder(*make_parts(), "dense", 1.0)
+
+
+# The ladder
+
+
+def make_ladder(units=(9, 6), noise=0.3, weights=(2.0, 0.7, 0.3, 5.0), seed=0, **arguments):
+    """A small ladder on 12 x 10 x 1, with parameters that differ for every unit."""
+    keras.utils.set_random_seed(seed)
+    model = LadderNetwork(units, 3, noise, weights)
+    model.build((None, 12, 10, 1))
+    rng = np.random.default_rng(3)
+    for variable in model.trainable_variables:
+        if variable.name in ("a", "gamma") or variable.name.startswith("beta"):
+            variable.assign(variable.numpy() + rng.normal(0, 0.3, variable.shape))
+    model.compile(keras.optimizers.Adam(1e-3), **{**EAGER, **arguments})
+    return model
+
+
+def wave(z):
+    """A known noise: another number for every image and unit, on every layer of another width."""
+    return z + 0.3 * ops.sin(
+        7.0 * ops.arange(z.shape[0] * z.shape[1], dtype="float32")
+    ).numpy().reshape(z.shape)
+
+
+def sigmoid(v):
+    return 1 / (1 + np.exp(-v))
+
+
+def combined(a, z, u):
+    a1, a2, a3, a4, a5, a6, a7, a8, a9, a10 = a
+    mu = a1 * sigmoid(a2 * u + a3) + a4 * u + a5
+    return (z - mu) * (a6 * sigmoid(a7 * u + a8) + a9 * u + a10) + mu
+
+
+def algorithm_1(model, x, noise, statistics=None):
+    """Logits of both paths and the cost of every layer, without its weight, in plain NumPy.
+
+    `statistics(path, layer)` gives mean and variance where they are not those of the batch.
+    """
+    weights = [dense.kernel.numpy().astype("float64") for dense in model.encoder.denses]
+    betas = [beta.numpy() for beta in model.encoder.betas]
+    top = len(weights)
+
+    def normalised(values, path, layer):
+        if statistics:
+            mean, variance = statistics(path, layer)
+        else:
+            mean, variance = values.mean(axis=0), values.var(axis=0)
+        std = np.sqrt(variance + 1e-6)
+        return (values - mean) / std, mean, std
+
+    def climb(path, noise):
+        z, moments = [noise(x.reshape(len(x), -1))], [(0, 1)]
+        h = z[0]
+        for layer, (w, beta) in enumerate(zip(weights, betas, strict=True)):
+            normal, *moment = normalised(h @ w, path, layer)
+            z.append(noise(normal))
+            moments.append(moment)
+            h = np.maximum(z[-1] + beta, 0)
+        return z, moments, model.encoder.gamma.numpy() * (z[-1] + betas[-1])
+
+    clean, moments, clean_logits = climb("clean", lambda z: z)
+    noisy, _, noisy_logits = climb("noisy", noise)
+    down = [dense.kernel.numpy() for dense in model.decoder.denses]
+    costs, h = [0] * (top + 1), special.softmax(noisy_logits, axis=1)
+    for layer in range(top, -1, -1):
+        u = normalised(h, "down", layer)[0]
+        z_hat = combined(model.decoder.combinators[layer].a.numpy(), noisy[layer], u)
+        mean, std = moments[layer]
+        difference = clean[layer] - (z_hat - mean) / std
+        costs[layer] = (difference**2).sum(axis=1).mean() / clean[layer].shape[1]
+        if layer:
+            h = z_hat @ down[layer - 1]
+    return clean_logits, noisy_logits, costs
+
+
+def cross_entropy(logits, y):
+    known = np.flatnonzero(y >= 0)
+    each = [special.logsumexp(logits[i]) - logits[i, y[i]] for i in known]
+    return np.mean(each) if each else 0.0
+
+
+def numpy_wave(z):
+    return z + 0.3 * np.sin(7.0 * np.arange(z.size)).reshape(z.shape)
+
+
+@pytest.mark.parametrize("labelled", SHARES.values(), ids=SHARES)
+def test_the_cost_is_that_of_algorithm_1(labelled, images, monkeypatch):
+    y, model = classes(labelled), make_ladder()
+    monkeypatch.setattr(model, "_add_noise", wave)
+    _, noisy_logits, costs = algorithm_1(model, images.astype("float64"), numpy_wave)
+    wanted = np.dot(model.reconstruction_weights, costs) + cross_entropy(noisy_logits, y)
+    given = float(model.compute_loss(images, y, model(images), training=True))
+    np.testing.assert_allclose(given, wanted, rtol=1e-4)
+    reported = model.get_metrics_result()
+    np.testing.assert_allclose(reported["loss"], wanted, rtol=1e-4)
+    np.testing.assert_allclose(reported["prediction"], cross_entropy(noisy_logits, y), rtol=1e-4)
+
+
+@pytest.mark.parametrize("layer", range(4))
+def test_every_layer_has_its_weight_and_its_units(layer, images, monkeypatch):
+    """With a single weight left, that layer's cost alone."""
+    model = make_ladder(weights=np.eye(4)[layer] * 3)
+    monkeypatch.setattr(model, "_add_noise", wave)
+    costs = algorithm_1(model, images.astype("float64"), numpy_wave)[2]
+    given = model.compute_loss(images, classes(0), model(images), training=True)
+    np.testing.assert_allclose(given, 3 * costs[layer], rtol=1e-4)
+
+
+def test_evaluation_is_algorithm_1_with_running_statistics(images):
+    """The prediction of the clean path, and no noise here so that NumPy can follow."""
+    y, model = classes(), make_ladder(noise=0.0)
+    model.fit(images, y, batch_size=20, epochs=2, verbose=0)
+
+    def statistics(path, layer):
+        norms = model.decoder.norms if path == "down" else model.encoder.norms[path]
+        return norms[layer].mean.numpy(), norms[layer].variance.numpy()
+
+    logits, _, costs = algorithm_1(model, images.astype("float64"), lambda z: z, statistics)
+    np.testing.assert_allclose(model.encode(images), logits, rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(model.classify(images), logits.argmax(axis=1))
+    wanted = {
+        "reconstruction": np.dot(model.reconstruction_weights, costs),
+        "prediction": cross_entropy(logits, y),
+        "accuracy": (logits.argmax(axis=1) == y)[y >= 0].mean(),
+    }
+    wanted["loss"] = wanted["reconstruction"] + wanted["prediction"]
+    for batch_size in (11, 40):
+        reported = model.evaluate(images, y, batch_size=batch_size, verbose=0, return_dict=True)
+        assert reported.keys() == wanted.keys()
+        for name, value in wanted.items():
+            np.testing.assert_allclose(reported[name], value, rtol=1e-3)
+
+
+def test_evaluation_sees_the_same_noise_and_predicts_without(images):
+    y, quiet, noisy = classes(), make_ladder(noise=0.0), make_ladder(noise=0.5)
+    reports = [
+        model.evaluate(images, y, batch_size=20, verbose=0, return_dict=True)
+        for model in (quiet, noisy, noisy)
+    ]
+    assert reports[1] == reports[2]
+    assert reports[0]["prediction"] == reports[1]["prediction"]
+    assert reports[0]["reconstruction"] != reports[1]["reconstruction"]
+
+
+def test_noise_is_fresh_at_every_layer_and_has_its_deviation():
+    x = np.random.default_rng(0).random((500, 12, 10, 1)).astype("float32")
+    model, added = make_ladder(units=(200, 100), noise=0.4), []
+
+    def record(z):
+        noisy = model._add_noise(z)
+        added.append((noisy - z).numpy())
+        return noisy
+
+    for _ in range(2):
+        model.encoder.climb(x, "noisy", record, True)
+    assert [noise.shape[1] for noise in added] == [120, 200, 100, 3] * 2
+    for first, second in zip(added[:4], added[4:], strict=True):
+        assert abs(first.std() - 0.4) < 5 * 0.4 / np.sqrt(2 * first.size)
+        assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 5 / np.sqrt(first.size)
+    fresh = [float(model.compute_loss(x, np.full(500, -1), model(x))) for _ in range(2)]
+    assert fresh[0] != fresh[1]
+
+
+def test_both_paths_share_their_weights(images):
+    model = make_ladder(noise=0.0)
+    kernels = [v for v in model.trainable_variables if v.name == "kernel"]
+    assert [v.shape for v in kernels[:3]] == [(120, 9), (9, 6), (6, 3)]
+    assert [v.shape for v in kernels[3:]] == [(9, 120), (6, 9), (3, 6)]
+    assert len(model.trainable_variables) == 2 * 3 + 3 + 1 + 4
+    for _ in range(2):
+        clean, noisy = (
+            model.encoder.climb(images, path, lambda z: z, True)[0] for path in ("clean", "noisy")
+        )
+        np.testing.assert_array_equal(clean, noisy)
+        kernels[0].assign(kernels[0] * np.linspace(-1, 2, 9))
+
+
+def test_running_statistics_are_means_and_then_moving(images):
+    model = make_ladder(noise=0.0)
+    norm = model.encoder.norms["clean"][0]
+    flat = images.reshape(40, -1) @ model.encoder.denses[0].kernel.numpy()
+    batches = [flat[:10], flat[10:30], flat[30:]]
+    for batch in batches:
+        z, mean, deviation = norm(batch, training=True)
+        np.testing.assert_allclose(mean, batch.mean(axis=0), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(deviation, np.sqrt(batch.var(axis=0) + 1e-6), rtol=1e-4)
+        np.testing.assert_allclose(np.mean(z, axis=0), 0, atol=1e-5)
+        np.testing.assert_allclose(np.std(z, axis=0), 1, atol=1e-3)
+    means, variances = (np.mean([f(b, axis=0) for b in batches], axis=0) for f in (np.mean, np.var))
+    np.testing.assert_allclose(norm.mean, means, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(norm.variance, variances, rtol=1e-4)
+    before = norm.mean.numpy(), norm.variance.numpy()
+    z, _, _ = norm(flat, training=False)
+    np.testing.assert_allclose(z, (flat - means) / np.sqrt(variances + 1e-6), rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(norm.mean, before[0])
+    norm.batches.assign(500.0)
+    norm(batches[0], training=True)
+    np.testing.assert_allclose(
+        norm.variance, 0.99 * before[1] + 0.01 * batches[0].var(axis=0), rtol=1e-4
+    )
+
+
+def test_statistics_are_those_of_labelled_and_unlabelled_images_together(images):
+    model = make_ladder(noise=0.0)
+    model.fit(images, classes(), batch_size=40, labelled_share=0, epochs=1, verbose=0)
+    fresh = make_ladder(noise=0.0)
+    flat = images.reshape(40, -1) @ fresh.encoder.denses[0].kernel.numpy()
+    for path in ("clean", "noisy"):
+        norm = model.encoder.norms[path][0]
+        np.testing.assert_allclose(norm.mean, flat.mean(axis=0), rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(norm.variance, flat.var(axis=0), rtol=1e-3)
+        assert float(norm.batches) == 1
+
+
+def test_the_combinator_is_that_of_numpy():
+    rng = np.random.default_rng(0)
+    z, u, a = rng.normal(size=(5, 4)), rng.normal(size=(5, 4)), rng.normal(size=(10, 4))
+    layer = Combinator(dtype="float64")
+    layer.build((None, 4), (None, 4))
+    start = np.zeros((10, 4))
+    start[[1, 6]] = 1
+    np.testing.assert_array_equal(layer.a, start)
+    layer.a.assign(a)
+    np.testing.assert_allclose(layer(z, u), combined(a, z, u), rtol=1e-12)
+
+
+def test_keras_finds_the_combinator_a_well_behaved_layer():
+    TestCase().run_layer_test(
+        Combinator,
+        init_kwargs={},
+        input_shape={"z_shape": (3, 4), "u_shape": (3, 4)},
+        run_training_check=False,  # which gives a layer one input only
+        expected_output_shape=(3, 4),
+        expected_num_trainable_weights=1,
+        supports_masking=False,
+    )
+
+
+@pytest.mark.parametrize("labelled", SHARES.values(), ids=SHARES)
+def test_gradients_of_a_new_ladder_are_finite(labelled, images):
+    """At the start every estimate is 0 and its normalisation divides by almost nothing."""
+    keras.utils.set_random_seed(0)
+    model = LadderNetwork((9, 6), 3)
+    model.compile(keras.optimizers.Adam(1e-2), **EAGER)
+    model.fit(images, classes(labelled), batch_size=20, epochs=2, verbose=0)
+    loss, every = gradients_of_ladder(model, images, classes(labelled))
+    assert np.isfinite(loss)
+    assert all(gradient is not None and np.isfinite(gradient).all() for gradient in every)
+
+
+def gradients_of_ladder(model, x, y):
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(x, y, model(x), training=True)
+    return loss, tape.gradient(loss, model.trainable_variables)
+
+
+def test_a_ladder_learns_from_two_labels_for_each_class():
+    rng = np.random.default_rng(0)
+    truth = np.arange(600) % 3
+    x = (rng.random((3, 12, 10, 1))[truth] + rng.normal(0, 0.3, (600, 12, 10, 1))).astype("float32")
+    y = np.where(np.arange(600) < 6, truth, -1)
+    model = LadderNetwork((30, 20), 3)
+    model.compile(keras.optimizers.Adam(5e-3))
+    error = ((x - model_image(model, x)) ** 2).sum(axis=(1, 2, 3)).mean()
+    model.fit(x, y, batch_size=32, epochs=3, verbose=0)
+    assert (model.classify(x) == truth).mean() > 0.95
+    assert ((x - model_image(model, x)) ** 2).sum(axis=(1, 2, 3)).mean() < 0.5 * error
+
+
+def model_image(model, x):
+    x_hat = model.reconstruct(x)
+    assert x_hat.shape == x.shape
+    return x_hat
+
+
+def test_a_ladder_has_the_published_sizes():
+    model = LadderNetwork()
+    model.build((None, 28, 28, 1))
+    sizes = [dense.kernel.shape for dense in model.encoder.denses]
+    assert sizes == [(784, 1000), (1000, 500), (500, 250), (250, 250), (250, 250), (250, 10)]
+    assert model.reconstruction_weights == (1000, 10, 0.1, 0.1, 0.1, 0.1, 0.1)
+    assert model.get_config()["noise"] == 0.3
+
+
+@pytest.mark.parametrize(
+    "arguments, name",
+    [
+        ({"units": ()}, "units"),
+        ({"units": (5, 0)}, "units"),
+        ({"units": (5, 2.5)}, "units"),
+        ({"n_classes": 1}, "n_classes"),
+        ({"n_classes": 2.0}, "n_classes"),
+        ({"noise": -0.1}, "stddev"),
+        ({"reconstruction_weights": (1.0, 2.0)}, "reconstruction_weights"),
+        ({"units": (5,), "reconstruction_weights": (1.0, -2.0, 1.0)}, "reconstruction_weights"),
+    ],
+)
+def test_arguments_of_a_ladder_are_checked(arguments, name):
+    with pytest.raises(ValueError, match=f"Received: {name}="):
+        LadderNetwork(**arguments)
+
+
+def test_a_ladder_refuses_values_weights_and_codes(images):
+    model = make_ladder()
+    with pytest.raises(ValueError, match="Received: y.dtype="):
+        model.fit(images, np.zeros((40, 3)), verbose=0)
+    with pytest.raises(ValueError, match="Received: sample_weight"):
+        model.evaluate(images, classes(), sample_weight=np.ones(40), verbose=0)
+    with pytest.raises(ValueError, match="Received: x.shape="):
+        model.classify(images[:, :5])
+    with pytest.raises(NotImplementedError, match="reconstruct"):
+        model.decode(np.zeros((2, 3)))
