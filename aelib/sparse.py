@@ -153,8 +153,7 @@ class KSparse(keras.layers.Layer):
     Input shape: `(batch, ..., units)` with `units >= k`.
     Output shape: the same.
 
-    Reference: Makhzani & Frey, "k-Sparse Autoencoders", 2013, section 2.1 (the layer) and
-    section 4.2.1 (the schedule).
+    Reference: Makhzani & Frey, "k-Sparse Autoencoders", 2013: the layer, and the schedule of k.
     """
 
     def __init__(self, k: int, **kwargs):
