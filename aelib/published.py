@@ -32,6 +32,8 @@ PUBLISHED: dict[str, Published] = {
     "pca_sse_32": Published(13.19, _RECOUNTED),
     # 03
     "deep_sse_30": Published(3.00, _HINTON + ", with pretraining"),
+    # 04
+    "probe_error_k_sparse": Published(0.0135, "Makhzani & Frey 2013"),
     # 05
     "jacobian_ratio": Published(24, _RIFAI + ", reconstruction not matched"),
     "saturated_fraction_cae": Published(0.86, _RIFAI),
