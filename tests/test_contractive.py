@@ -117,7 +117,7 @@ def test_the_penalty_of_the_layer_in_float32(activation, x):
     check_value(layer(activation, dtype="float32"), x)
 
 
-# Mistakes of public implementations. The first four are those that notebook 05 rebuilds.
+# Mistakes of public implementations, and near ones. Notebook 05 rebuilds the first four.
 
 
 def frozen_kernel(dense, x, h):
@@ -128,14 +128,37 @@ def frozen_kernel(dense, x, h):
     return ops.mean(ops.sum((h * (1 - h)) ** 2 * ops.sum(kernel**2, axis=0), axis=1))
 
 
+def detached_kernel(dense, x, h):
+    """Only the kernel as values: a gradient is left, but not the whole one."""
+    kernel = tf.stop_gradient(dense.kernel)
+    return ops.mean(ops.sum((h * (1 - h)) ** 2 * ops.sum(kernel**2, axis=0), axis=1))
+
+
 def summed_code(dense, x, h):
     """One gradient of the sum of the code: ||J^T 1||^2, all cross terms included."""
     gradient = ops.matmul(h * (1 - h), ops.transpose(dense.kernel))
     return ops.mean(ops.sum(gradient**2, axis=1))
 
 
+def summed_over_the_batch(dense, x, h):
+    return ops.sum((h * (1 - h)) ** 2 * ops.sum(dense.kernel**2, axis=0))
+
+
+def weight_decay(dense, x, h):
+    return ops.sum(dense.kernel**2)
+
+
 def slope_not_squared(dense, x, h):
     return ops.mean(ops.sum(h * (1 - h) * ops.sum(dense.kernel**2, axis=0), axis=1))
+
+
+def sums_over_rows(dense, x, h):
+    """The norms of the kernel's rows, which belong to the pixels (9 units, so that it runs)."""
+    return ops.mean(ops.sum((h * (1 - h)) ** 2 * ops.sum(dense.kernel**2, axis=1), axis=1))
+
+
+def averaged_over_units(dense, x, h):
+    return ops.mean((h * (1 - h)) ** 2 * ops.sum(dense.kernel**2, axis=0))
 
 
 def detached(dense, x, h):
@@ -144,39 +167,16 @@ def detached(dense, x, h):
     return ops.mean(ops.sum((h * (1 - h)) ** 2 * ops.sum(kernel**2, axis=0), axis=1))
 
 
-def detached_kernel(dense, x, h):
-    """Only the kernel as values: a gradient is left, but not the whole one."""
-    kernel = tf.stop_gradient(dense.kernel)
-    return ops.mean(ops.sum((h * (1 - h)) ** 2 * ops.sum(kernel**2, axis=0), axis=1))
-
-
-def sums_over_rows(dense, x, h):
-    """The norms of the kernel's rows, which belong to the pixels (9 units, so that it runs)."""
-    return ops.mean(ops.sum((h * (1 - h)) ** 2 * ops.sum(dense.kernel**2, axis=1), axis=1))
-
-
-def summed_over_the_batch(dense, x, h):
-    return ops.sum((h * (1 - h)) ** 2 * ops.sum(dense.kernel**2, axis=0))
-
-
-def averaged_over_units(dense, x, h):
-    return ops.mean((h * (1 - h)) ** 2 * ops.sum(dense.kernel**2, axis=0))
-
-
-def weight_decay(dense, x, h):
-    return ops.sum(dense.kernel**2)
-
-
 MISTAKES = {
     frozen_kernel: {"check_value"},
-    summed_code: {"check_value"},
-    slope_not_squared: {"check_value"},
-    detached: {"check_gradient", "check_one_step"},
     detached_kernel: {"check_gradient"},
-    sums_over_rows: {"check_value"},
+    summed_code: {"check_value"},
     summed_over_the_batch: {"check_value", "check_repeated_batch"},
-    averaged_over_units: {"check_value"},
     weight_decay: {"check_value"},
+    slope_not_squared: {"check_value"},
+    sums_over_rows: {"check_value"},
+    averaged_over_units: {"check_value"},
+    detached: {"check_gradient", "check_one_step"},
 }
 
 
