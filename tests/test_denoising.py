@@ -176,6 +176,7 @@ class TestEveryCorruption:
         model.save(tmp_path / "model.keras")
         loaded = load_model(tmp_path / "model.keras")
         assert loaded.corruption.get_config() == model.corruption.get_config()
+        assert loaded.corruption.seed == 5
         np.testing.assert_array_equal(loaded.reconstruct(images), model.reconstruct(images))
         assert loaded.evaluate(images, verbose=0) == model.evaluate(images, verbose=0)
 
