@@ -73,12 +73,12 @@ def pretrain(
 ) -> Stack:
     """Trains one dense autoencoder for each of `units`, each on the codes of the one below.
 
-    The codes that go up are those of clean inputs, without sparsity layer. Two layers' codes at
-    most are in memory. `keras.utils.set_random_seed` before it makes it repeatable.
+    What goes up are the codes of clean inputs, as they are before the sparsity layer. At most two
+    layers' codes are in memory. `keras.utils.set_random_seed` before it makes it repeatable.
 
-    What is meant for a layer can be given once, for all of them, or as a list with one entry for
-    each layer, bottom first: `epochs`, `corruption`, `sparsity`, `activation`, `loss` and
-    `optimizer`. Layers and optimizers are copied from their config, for each layer anew.
+    `epochs`, `corruption`, `sparsity`, `activation`, `loss` and `optimizer` are given once, for all
+    layers, or as a list with one entry for each, bottom first. A layer or optimizer that is given
+    serves as a pattern: every layer of the stack gets a new one with its config.
 
     Args:
         x: `(n, ...)`, images, or vectors `(n, inputs)`.
@@ -93,8 +93,9 @@ def pretrain(
             it too, since it gives these codes.
         output_activation: of the images that the first decoder gives.
         loss: between what the layer's decoder gives and what its encoder got, clean. None is
-            `SquaredError()`.
-        optimizer: name or optimizer; each layer starts it anew, with its schedule.
+            `SquaredError()`; `BernoulliCrossEntropy(from_logits=False)` fits a decoder that ends
+            with a sigmoid.
+        optimizer: name or optimizer; its schedule starts anew with each layer.
         batch_size: images in a batch.
         tied: whether each decoder's kernel is the encoder's, transposed, while they are trained as
             a pair. In the stack the two start equal and go on as two.
@@ -117,9 +118,9 @@ def pretrain(
         model.fit(x, epochs=20)
 
     Reference: Bengio, Lamblin, Popovici & Larochelle, "Greedy layer-wise training of deep
-    networks", 2007, section 3 (autoencoders); Hinton & Salakhutdinov, "Reducing the
-    dimensionality of data with neural networks", 2006 (the mirrored decoder, unrolled); Vincent
-    et al., "Stacked denoising autoencoders", 2010, section 3.5 (clean codes go up).
+    networks", 2007; Hinton & Salakhutdinov, "Reducing the dimensionality of data with neural
+    networks", 2006 (the decoders mirrored, unrolled and fine-tuned); Vincent et al., "Stacked
+    denoising autoencoders", 2010, section 3.5 (the codes of clean inputs go up).
     """
     codes = np.asarray(x)
     if codes.ndim < 2 or not codes.size:
@@ -176,10 +177,10 @@ def set_trainable(model: keras.Model, part: keras.layers.Layer, trainable: bool)
     """Freezes (`trainable=False`) or unfreezes a part of a model, and compiles the model again.
 
     In Keras `part.trainable = False` after `compile` has no effect on a model that has been
-    trained, and no warning says so. This has: a compiled model is compiled again with the same
-    loss, metrics and optimizer, which starts anew (its averages, its count of steps). To go on with
-    another learning rate, compile it again yourself afterwards. A part is frozen
-    in every model that contains it; other models than this one have to be compiled by you.
+    trained, and no warning says so. Here a compiled model is compiled again with the same loss,
+    metrics and optimizer, which starts anew (its averages, its count of steps). To go on with
+    another learning rate, compile the model yourself afterwards. A part is frozen in every model
+    that contains it, and this function compiles only the one that it is given.
 
     Args:
         model: a model, compiled or not.
@@ -256,7 +257,7 @@ def _with_weights(model: keras.Model) -> keras.Model:
 def _whole(name: str, value, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(
-            f"{name} is made of whole numbers, at least {least}. Received: {name}={value!r}"
+            f"A whole number of at least {least} is needed. Received: {name}={value!r}"
         )
     return int(value)
 
