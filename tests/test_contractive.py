@@ -508,6 +508,16 @@ def test_a_tied_contractive_layer_is_one_variable_after_loading(images, tmp_path
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_the_penalty_of_a_half_precision_layer_does_not_overflow(policy, x):
+    dense = ContractiveDense(5, "linear", 1.0, dtype=policy)
+    dense.build((None, 9))
+    dense.kernel.assign(np.full((9, 5), 200.0))
+    penalty = own_penalty(dense, x)
+    assert penalty.dtype == "float32"
+    np.testing.assert_allclose(penalty, 45 * 200.0**2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("estimator", ["exact", "hutchinson"])
 def test_mixed_precision_gives_finite_float32_losses_close_to_those_of_float32(
     images, policy, estimator
