@@ -292,11 +292,11 @@ class LadderNetwork(_SemiSupervised):
     where z_hat is normalised by the mean and deviation of the clean layer. What the decoder can
     supply, the upper layers need not carry: they keep what tells the classes apart.
 
-    Batch normalisation takes all images of a batch, labelled or not, and running statistics (means
-    of the first batches, then moving) outside training. Called, the model gives the logits of the
-    clean path, without noise. `fit` shows the cross-entropy and accuracy of the noisy path;
-    `evaluate` those of the clean path, and the reconstruction cost under the same noise each time.
-    Compile it without a loss; use Adam, as published.
+    Batch normalisation takes all images of a batch, labelled or not, and outside training running
+    statistics: means of the first hundred batches, then moving. Called, the model gives the
+    logits of the clean path, without noise. `fit` shows the cross-entropy and accuracy of the
+    noisy path; `evaluate` those of the clean path, and the reconstruction cost under the same
+    noise each time. Compile it without a loss; use Adam, as published.
 
     Args:
         units: sizes of the hidden layers.
