@@ -93,7 +93,7 @@ class TestForm:
             data.load("digits", limit=10).train = None
 
     def test_names(self):
-        assert data.names() == ["mnist", "fashion_mnist", "digits"]
+        assert data.names() == ["mnist", "fashion_mnist", "digits", "faces", "smiles", "celeba"]
 
     def test_importing_is_light(self):
         heavy = "{'tensorflow', 'keras', 'matplotlib', 'pooch', 'requests', 'PIL', 'filelock'}"
@@ -331,7 +331,7 @@ class TestWhere:
         given.mkdir()
         (given / "mnist.npz").touch()
         monkeypatch.setenv(_store.DATA_VARIABLE, str(given))
-        mnist, fashion, digits = data.status()
+        mnist, fashion, digits, *_ = data.status()
         assert (mnist.kind, mnist.path) == ("download", str(given / "mnist.npz"))
         assert _store.DATA_VARIABLE in mnist.note
         assert fashion.path is None and "aelib data fetch fashion_mnist" in fashion.note

@@ -1,4 +1,4 @@
-"""The datasets that are downloaded: MNIST and Fashion-MNIST, from where Keras has them."""
+"""What is downloaded, and how; MNIST and Fashion-MNIST, from where Keras has them."""
 
 import gzip
 import hashlib
@@ -50,6 +50,8 @@ class Remote:
         megabytes: how much that is.
         check: raises `CorruptFile` or `FileNotFoundError` for one of the files.
         unpack: the four arrays from a data folder, each file checked on the way.
+        embedded: the generated dataset that can stand in for it.
+        url: where it is, if not below `BASE_URL` under the name of its file.
     """
 
     name: str
@@ -57,6 +59,8 @@ class Remote:
     megabytes: int
     check: Callable[[Path], object]
     unpack: Callable[[Path], Arrays]
+    embedded: str = "digits"
+    url: str | None = None
 
     def find(self) -> Path | None:
         """The data folder that has all the files, whole or not, or None."""
@@ -110,7 +114,7 @@ class Remote:
         import pooch
         import tqdm
 
-        url = BASE_URL + Path(file).name
+        url = self.url or BASE_URL + Path(file).name
         temporary = half_made / Path(file).name
         bar = tqdm.tqdm(
             desc=Path(file).name,
@@ -132,7 +136,7 @@ class Remote:
             f"downloaded: {type(error).__name__}: {error}\n"
             f"Ways out: set {_store.DATA_VARIABLE} to a folder that has {self.files[0]}; "
             f"run `aelib data fetch {self.name}` where there is a network; "
-            f"or use the embedded digits: data.load('digits')."
+            f"or use the embedded {self.embedded}: data.load({self.embedded!r})."
         )
 
 
