@@ -19,6 +19,8 @@ _ROOMS = (
     "data",
     "denoising",
     "information",
+    "ladder",
+    "latent",
     "losses",
     "pca",
     "plots",
@@ -26,6 +28,7 @@ _ROOMS = (
     "semi_supervised",
     "sparse",
     "stacked",
+    "variational",
 )
 
 __all__ = [*_ROOMS, "load_model"]

@@ -1,4 +1,4 @@
-"""Losses of labelled and unlabelled images against NumPy, and the ladder against algorithm 1."""
+"""Losses of labelled and unlabelled images against NumPy."""
 
 import subprocess
 import sys
@@ -8,19 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, ops
-from keras.src.testing import TestCase
 from scipy import special
 
-import aelib
 from aelib.autoencoder import Autoencoder
 from aelib.denoising import GaussianCorruption, MaskingCorruption
 from aelib.losses import BernoulliCrossEntropy, SquaredError
-from aelib.semi_supervised import (
-    Combinator,
-    LadderNetwork,
-    SemiSupervisedAutoencoder,
-    mixed_rows,
-)
+from aelib.semi_supervised import LadderNetwork, SemiSupervisedAutoencoder, mixed_rows
 from aelib.sparse import L1Sparsity
 
 CLASSES = np.arange(40) % 3
@@ -370,15 +363,6 @@ def test_xla_gives_the_same_loss(make_model, images):
     assert_reported(model.fit(images, classes(), labelled_share=0, verbose=0).history, wanted)
 
 
-def test_a_ladder_steps_alike_under_xla_and_step_by_step(images):
-    same = {"batch_size": 20, "epochs": 2, "shuffle": False, "verbose": 0}
-    graph = make_ladder(noise=0.0, **GRAPH, jit_compile=True)
-    eager = make_ladder(noise=0.0)
-    a, b = (m.fit(images, classes(), **same).history for m in (graph, eager))
-    for name, value in a.items():
-        np.testing.assert_allclose(value, b[name], rtol=1e-3)
-
-
 @pytest.fixture(params=["mixed_bfloat16", "mixed_float16"])
 def policy(request):
     keras.config.set_dtype_policy(request.param)
@@ -387,23 +371,20 @@ def policy(request):
 
 
 def test_mixed_precision_gives_finite_losses_and_full_metrics(policy, make_model, images):
-    model, ladder = make_model(rate=1e-3), make_ladder()
-    for made in (model, ladder):
-        history = made.fit(
-            images, classes(), validation_data=(images, classes()), verbose=0
-        ).history
-        assert all(np.isfinite(value).all() for value in history.values())
+    model, y = make_model(rate=1e-3), classes()
+    history = model.fit(images, y, validation_data=(images, y), verbose=0).history
+    assert all(np.isfinite(value).all() for value in history.values())
     assert model.classify(images).shape == (40,)
-    assert ladder.probabilities(images).dtype == "float32"
-    assert ladder.encoder.denses[0].compute_dtype == policy.removeprefix("mixed_")
+    assert model.encoder.layers[-1].compute_dtype == policy.removeprefix("mixed_")
 
 
 def test_a_fresh_process_loads_equal_outputs_and_losses(make_model, images, tmp_path):
     made = {
         "classes": (make_model(rate=1e-3, corruption=GaussianCorruption(0.1, seed=3)), classes()),
         "values": (make_model(rate=1e-3, outputs=2), values()),
-        "ladder": (make_ladder(noise=0.2), classes()),
+        "ladder": (LadderNetwork((9, 6), 3, 0.2), classes()),
     }
+    made["ladder"][0].compile("adam", **EAGER)
     np.savez(tmp_path / "data.npz", x=images, **{name: y for name, (_, y) in made.items()})
     for name, (model, y) in made.items():
         model.fit(images, y, batch_size=20, verbose=0)
@@ -427,17 +408,6 @@ for name in {list(made)}:
         np.testing.assert_allclose(loaded["x_hat"], model.reconstruct(images), rtol=1e-5, atol=1e-6)
         for key, value in model.evaluate(images, y, verbose=0, return_dict=True).items():
             np.testing.assert_allclose(loaded[key], value, rtol=1e-5)
-
-
-def test_training_goes_on_where_it_was_saved(images, tmp_path):
-    model = make_ladder(noise=0.0)
-    model.fit(images, classes(), batch_size=20, verbose=0)
-    model.save(tmp_path / "ladder.keras")
-    loaded = aelib.load_model(tmp_path / "ladder.keras")
-    same = {"batch_size": 20, "shuffle": False, "verbose": 0}
-    a, b = (m.fit(images, classes(), **same).history for m in (model, loaded))
-    assert a == b
-    assert loaded.get_config() == {**model.get_config(), "name": loaded.name}
 
 
 @pytest.mark.parametrize(
@@ -505,317 +475,3 @@ def test_what_else_is_refused(make_model, make_parts, images):
             SemiSupervisedAutoencoder(*make_parts(), layers.Dense(3), weight)
     with pytest.raises(ValueError, match="Received: predictor="):
         SemiSupervisedAutoencoder(*make_parts(), "dense", 1.0)
-
-
-# The ladder
-
-
-def make_ladder(units=(9, 6), noise=0.3, weights=(2.0, 0.7, 0.3, 5.0), seed=0, **arguments):
-    """A small ladder on 12 x 10 x 1, with parameters that differ for every unit."""
-    keras.utils.set_random_seed(seed)
-    model = LadderNetwork(units, 3, noise, weights)
-    model.build((None, 12, 10, 1))
-    rng = np.random.default_rng(3)
-    for variable in model.trainable_variables:
-        if variable.name in ("a", "gamma") or variable.name.startswith("beta"):
-            variable.assign(variable.numpy() + rng.normal(0, 0.3, variable.shape))
-    model.compile(keras.optimizers.Adam(1e-3), **{**EAGER, **arguments})
-    return model
-
-
-def wave(z):
-    """A known noise: another number for every image and unit, on every layer of another width."""
-    return z + 0.3 * ops.sin(
-        7.0 * ops.arange(z.shape[0] * z.shape[1], dtype="float32")
-    ).numpy().reshape(z.shape)
-
-
-def sigmoid(v):
-    return 1 / (1 + np.exp(-v))
-
-
-def combined(a, z, u):
-    a1, a2, a3, a4, a5, a6, a7, a8, a9, a10 = a
-    mu = a1 * sigmoid(a2 * u + a3) + a4 * u + a5
-    return (z - mu) * (a6 * sigmoid(a7 * u + a8) + a9 * u + a10) + mu
-
-
-def algorithm_1(model, x, noise, statistics=None):
-    """Logits of both paths and the cost of every layer, without its weight, in plain NumPy.
-
-    `statistics(path, layer)` gives mean and variance where they are not those of the batch.
-    """
-    weights = [dense.kernel.numpy().astype("float64") for dense in model.encoder.denses]
-    betas = [beta.numpy() for beta in model.encoder.betas]
-    top = len(weights)
-
-    def normalised(values, path, layer):
-        if statistics:
-            mean, variance = statistics(path, layer)
-        else:
-            mean, variance = values.mean(axis=0), values.var(axis=0)
-        std = np.sqrt(variance + 1e-6)
-        return (values - mean) / std, mean, std
-
-    def climb(path, noise):
-        z, moments = [noise(x.reshape(len(x), -1))], [(0, 1)]
-        h = z[0]
-        for layer, (w, beta) in enumerate(zip(weights, betas, strict=True)):
-            normal, *moment = normalised(h @ w, path, layer)
-            z.append(noise(normal))
-            moments.append(moment)
-            h = np.maximum(z[-1] + beta, 0)
-        return z, moments, model.encoder.gamma.numpy() * (z[-1] + betas[-1])
-
-    clean, moments, clean_logits = climb("clean", lambda z: z)
-    noisy, _, noisy_logits = climb("noisy", noise)
-    down = [dense.kernel.numpy() for dense in model.decoder.denses]
-    costs, h = [0] * (top + 1), special.softmax(noisy_logits, axis=1)
-    for layer in range(top, -1, -1):
-        u = normalised(h, "down", layer)[0]
-        z_hat = combined(model.decoder.combinators[layer].a.numpy(), noisy[layer], u)
-        mean, std = moments[layer]
-        difference = clean[layer] - (z_hat - mean) / std
-        costs[layer] = (difference**2).sum(axis=1).mean() / clean[layer].shape[1]
-        if layer:
-            h = z_hat @ down[layer - 1]
-    return clean_logits, noisy_logits, costs
-
-
-def cross_entropy(logits, y):
-    known = np.flatnonzero(y >= 0)
-    each = [special.logsumexp(logits[i]) - logits[i, y[i]] for i in known]
-    return np.mean(each) if each else 0.0
-
-
-def numpy_wave(z):
-    return z + 0.3 * np.sin(7.0 * np.arange(z.size)).reshape(z.shape)
-
-
-@pytest.mark.parametrize("labelled", SHARES.values(), ids=SHARES)
-def test_the_cost_is_that_of_algorithm_1(labelled, images, monkeypatch):
-    y, model = classes(labelled), make_ladder()
-    monkeypatch.setattr(model, "_add_noise", wave)
-    _, noisy_logits, costs = algorithm_1(model, images.astype("float64"), numpy_wave)
-    wanted = np.dot(model.reconstruction_weights, costs) + cross_entropy(noisy_logits, y)
-    given = float(model.compute_loss(images, y, model(images), training=True))
-    np.testing.assert_allclose(given, wanted, rtol=1e-4)
-    reported = model.get_metrics_result()
-    np.testing.assert_allclose(reported["loss"], wanted, rtol=1e-4)
-    np.testing.assert_allclose(reported["prediction"], cross_entropy(noisy_logits, y), rtol=1e-4)
-
-
-@pytest.mark.parametrize("layer", range(4))
-def test_every_layer_has_its_weight_and_its_units(layer, images, monkeypatch):
-    """With a single weight left, that layer's cost alone."""
-    model = make_ladder(weights=np.eye(4)[layer] * 3)
-    monkeypatch.setattr(model, "_add_noise", wave)
-    costs = algorithm_1(model, images.astype("float64"), numpy_wave)[2]
-    given = model.compute_loss(images, classes(0), model(images), training=True)
-    np.testing.assert_allclose(given, 3 * costs[layer], rtol=1e-4)
-
-
-def test_evaluation_is_algorithm_1_with_running_statistics(images):
-    """The prediction of the clean path, and no noise here so that NumPy can follow."""
-    y, model = classes(), make_ladder(noise=0.0)
-    model.fit(images, y, batch_size=20, epochs=2, verbose=0)
-
-    def statistics(path, layer):
-        norms = model.decoder.norms if path == "down" else model.encoder.norms[path]
-        return norms[layer].mean.numpy(), norms[layer].variance.numpy()
-
-    logits, _, costs = algorithm_1(model, images.astype("float64"), lambda z: z, statistics)
-    np.testing.assert_allclose(model.encode(images), logits, rtol=1e-3, atol=1e-4)
-    np.testing.assert_array_equal(model.classify(images), logits.argmax(axis=1))
-    wanted = {
-        "reconstruction": np.dot(model.reconstruction_weights, costs),
-        "prediction": cross_entropy(logits, y),
-        "accuracy": (logits.argmax(axis=1) == y)[y >= 0].mean(),
-    }
-    wanted["loss"] = wanted["reconstruction"] + wanted["prediction"]
-    for batch_size in (11, 40):
-        reported = model.evaluate(images, y, batch_size=batch_size, verbose=0, return_dict=True)
-        assert reported.keys() == wanted.keys()
-        for name, value in wanted.items():
-            np.testing.assert_allclose(reported[name], value, rtol=1e-3)
-
-
-def test_evaluation_sees_the_same_noise_and_predicts_without(images):
-    y, quiet, noisy = classes(), make_ladder(noise=0.0), make_ladder(noise=0.5)
-    reports = [
-        model.evaluate(images, y, batch_size=20, verbose=0, return_dict=True)
-        for model in (quiet, noisy, noisy)
-    ]
-    assert reports[1] == reports[2]
-    assert reports[0]["prediction"] == reports[1]["prediction"]
-    assert reports[0]["reconstruction"] != reports[1]["reconstruction"]
-
-
-def test_noise_is_fresh_at_every_layer_and_has_its_deviation():
-    x = np.random.default_rng(0).random((500, 12, 10, 1)).astype("float32")
-    model, added = make_ladder(units=(200, 100), noise=0.4), []
-
-    def record(z):
-        noisy = model._add_noise(z)
-        added.append((noisy - z).numpy())
-        return noisy
-
-    for _ in range(2):
-        model.encoder.climb(x, "noisy", record, True)
-    assert [noise.shape[1] for noise in added] == [120, 200, 100, 3] * 2
-    for first, second in zip(added[:4], added[4:], strict=True):
-        assert abs(first.std() - 0.4) < 5 * 0.4 / np.sqrt(2 * first.size)
-        assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 5 / np.sqrt(first.size)
-    fresh = [float(model.compute_loss(x, np.full(500, -1), model(x))) for _ in range(2)]
-    assert fresh[0] != fresh[1]
-
-
-def test_both_paths_share_their_weights(images):
-    model = make_ladder(noise=0.0)
-    kernels = [v for v in model.trainable_variables if v.name == "kernel"]
-    assert [v.shape for v in kernels[:3]] == [(120, 9), (9, 6), (6, 3)]
-    assert [v.shape for v in kernels[3:]] == [(9, 120), (6, 9), (3, 6)]
-    assert len(model.trainable_variables) == 2 * 3 + 3 + 1 + 4
-    for _ in range(2):
-        clean, noisy = (
-            model.encoder.climb(images, path, lambda z: z, True)[0] for path in ("clean", "noisy")
-        )
-        np.testing.assert_array_equal(clean, noisy)
-        kernels[0].assign(kernels[0] * np.linspace(-1, 2, 9))
-
-
-def test_running_statistics_are_means_and_then_moving(images):
-    model = make_ladder(noise=0.0)
-    norm = model.encoder.norms["clean"][0]
-    flat = images.reshape(40, -1) @ model.encoder.denses[0].kernel.numpy()
-    batches = [flat[:10], flat[10:30], flat[30:]]
-    for batch in batches:
-        z, mean, deviation = norm(batch, training=True)
-        np.testing.assert_allclose(mean, batch.mean(axis=0), rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(deviation, np.sqrt(batch.var(axis=0) + 1e-6), rtol=1e-4)
-        np.testing.assert_allclose(np.mean(z, axis=0), 0, atol=1e-5)
-        np.testing.assert_allclose(np.std(z, axis=0), 1, atol=1e-3)
-    means, variances = (np.mean([f(b, axis=0) for b in batches], axis=0) for f in (np.mean, np.var))
-    np.testing.assert_allclose(norm.mean, means, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(norm.variance, variances, rtol=1e-4)
-    before = norm.mean.numpy(), norm.variance.numpy()
-    z, _, _ = norm(flat, training=False)
-    np.testing.assert_allclose(z, (flat - means) / np.sqrt(variances + 1e-6), rtol=1e-3, atol=1e-4)
-    np.testing.assert_array_equal(norm.mean, before[0])
-    norm.batches.assign(500.0)
-    norm(batches[0], training=True)
-    np.testing.assert_allclose(
-        norm.variance, 0.99 * before[1] + 0.01 * batches[0].var(axis=0), rtol=1e-4
-    )
-
-
-def test_statistics_are_those_of_labelled_and_unlabelled_images_together(images):
-    model = make_ladder(noise=0.0)
-    model.fit(images, classes(), batch_size=40, labelled_share=0, epochs=1, verbose=0)
-    fresh = make_ladder(noise=0.0)
-    flat = images.reshape(40, -1) @ fresh.encoder.denses[0].kernel.numpy()
-    for path in ("clean", "noisy"):
-        norm = model.encoder.norms[path][0]
-        np.testing.assert_allclose(norm.mean, flat.mean(axis=0), rtol=1e-3, atol=1e-5)
-        np.testing.assert_allclose(norm.variance, flat.var(axis=0), rtol=1e-3)
-        assert float(norm.batches) == 1
-
-
-def test_the_combinator_is_that_of_numpy():
-    rng = np.random.default_rng(0)
-    z, u, a = rng.normal(size=(5, 4)), rng.normal(size=(5, 4)), rng.normal(size=(10, 4))
-    layer = Combinator(dtype="float64")
-    layer.build((None, 4), (None, 4))
-    start = np.zeros((10, 4))
-    start[[1, 6]] = 1
-    np.testing.assert_array_equal(layer.a, start)
-    layer.a.assign(a)
-    np.testing.assert_allclose(layer(z, u), combined(a, z, u), rtol=1e-12)
-
-
-def test_keras_finds_the_combinator_a_well_behaved_layer():
-    TestCase().run_layer_test(
-        Combinator,
-        init_kwargs={},
-        input_shape={"z_shape": (3, 4), "u_shape": (3, 4)},
-        run_training_check=False,  # which gives a layer one input only
-        expected_output_shape=(3, 4),
-        expected_num_trainable_weights=1,
-        supports_masking=False,
-    )
-
-
-@pytest.mark.parametrize("labelled", SHARES.values(), ids=SHARES)
-def test_gradients_of_a_new_ladder_are_finite(labelled, images):
-    """At the start every estimate is 0 and its normalisation divides by almost nothing."""
-    keras.utils.set_random_seed(0)
-    model = LadderNetwork((9, 6), 3)
-    model.compile(keras.optimizers.Adam(1e-2), **EAGER)
-    model.fit(images, classes(labelled), batch_size=20, epochs=2, verbose=0)
-    loss, every = gradients_of_ladder(model, images, classes(labelled))
-    assert np.isfinite(loss)
-    assert all(gradient is not None and np.isfinite(gradient).all() for gradient in every)
-
-
-def gradients_of_ladder(model, x, y):
-    with tf.GradientTape() as tape:
-        loss = model.compute_loss(x, y, model(x), training=True)
-    return loss, tape.gradient(loss, model.trainable_variables)
-
-
-def test_a_ladder_learns_from_two_labels_for_each_class():
-    rng = np.random.default_rng(0)
-    truth = np.arange(600) % 3
-    x = (rng.random((3, 12, 10, 1))[truth] + rng.normal(0, 0.3, (600, 12, 10, 1))).astype("float32")
-    y = np.where(np.arange(600) < 6, truth, -1)
-    model = LadderNetwork((30, 20), 3)
-    model.compile(keras.optimizers.Adam(5e-3))
-    error = ((x - model_image(model, x)) ** 2).sum(axis=(1, 2, 3)).mean()
-    model.fit(x, y, batch_size=32, epochs=3, verbose=0)
-    assert (model.classify(x) == truth).mean() > 0.95
-    assert ((x - model_image(model, x)) ** 2).sum(axis=(1, 2, 3)).mean() < 0.5 * error
-
-
-def model_image(model, x):
-    x_hat = model.reconstruct(x)
-    assert x_hat.shape == x.shape
-    return x_hat
-
-
-def test_a_ladder_has_the_published_sizes():
-    model = LadderNetwork()
-    model.build((None, 28, 28, 1))
-    sizes = [dense.kernel.shape for dense in model.encoder.denses]
-    assert sizes == [(784, 1000), (1000, 500), (500, 250), (250, 250), (250, 250), (250, 10)]
-    assert model.reconstruction_weights == (1000, 10, 0.1, 0.1, 0.1, 0.1, 0.1)
-    assert model.get_config()["noise"] == 0.3
-
-
-@pytest.mark.parametrize(
-    "arguments, name",
-    [
-        ({"units": ()}, "units"),
-        ({"units": (5, 0)}, "units"),
-        ({"units": (5, 2.5)}, "units"),
-        ({"n_classes": 1}, "n_classes"),
-        ({"n_classes": 2.0}, "n_classes"),
-        ({"noise": -0.1}, "stddev"),
-        ({"reconstruction_weights": (1.0, 2.0)}, "reconstruction_weights"),
-        ({"units": (5,), "reconstruction_weights": (1.0, -2.0, 1.0)}, "reconstruction_weights"),
-    ],
-)
-def test_arguments_of_a_ladder_are_checked(arguments, name):
-    with pytest.raises(ValueError, match=f"Received: {name}="):
-        LadderNetwork(**arguments)
-
-
-def test_a_ladder_refuses_values_weights_and_codes(images):
-    model = make_ladder()
-    with pytest.raises(ValueError, match="Received: y.dtype="):
-        model.fit(images, np.zeros((40, 3)), verbose=0)
-    with pytest.raises(ValueError, match="Received: sample_weight"):
-        model.evaluate(images, classes(), sample_weight=np.ones(40), verbose=0)
-    with pytest.raises(ValueError, match="Received: x.shape="):
-        model.classify(images[:, :5])
-    with pytest.raises(NotImplementedError, match="reconstruct"):
-        model.decode(np.zeros((2, 3)))

@@ -1,0 +1,374 @@
+"""The ladder network: a classifier that is trained by cleaning a noisy copy of itself.
+
+It takes labels as `aelib.semi_supervised` does: -1 is an unlabelled image.
+"""
+
+import math
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers, ops
+
+from aelib.autoencoder import _finite, _in_batches
+from aelib.denoising import GaussianCorruption, _number
+from aelib.semi_supervised import _refuse_weights, _SemiSupervised
+
+_SLOWEST_RATE = 0.01  # of the running statistics of a batch normalisation
+_EPSILON = 1e-6
+_FEWEST = 10  # images of which a mean and a deviation are taken
+
+
+@keras.saving.register_keras_serializable(package="aelib")
+class LadderNetwork(_SemiSupervised):
+    """A classifier that cleans a noisy copy of itself, layer by layer.
+
+    The encoder runs twice with the same weights: on the image as it is, and with Gaussian noise
+    on the image and on every layer. A decoder runs down the noisy copy; at every layer l it
+    combines what comes from above, u, with the noisy z beside it into an estimate of the clean z.
+    The loss of a batch is
+
+        mean cross-entropy of the noisy path, over the labelled images
+            + sum_l weight_l / units_l * mean ||z_l - z_hat_l||^2, over all images
+
+    where z_hat is normalised by the mean and deviation of the clean layer. What the decoder can
+    supply, the upper layers need not carry: they keep what tells the classes apart.
+
+    Batch normalisation takes labelled and unlabelled images apart (all together where a batch has
+    fewer than ten of either). Taken together, the network finds a cheap way out: it learns the few
+    labelled images, which every batch has, by heart, and gives all others one code, which is easy
+    to clean. Outside training it takes running statistics of the unlabelled images: means of the
+    first hundred batches, then moving. Called, the model gives the
+    logits of the clean path, without noise. `fit` shows the cross-entropy and accuracy of the
+    noisy path; `evaluate` those of the clean path, and the reconstruction cost under the same
+    noise each time. Compile it without a loss; use Adam, as published.
+
+    Args:
+        units: sizes of the hidden layers.
+        n_classes: int, at least 2.
+        noise: float, at least 0, standard deviation of the noise of every layer.
+        reconstruction_weights: one for the image, one for each hidden layer and one for the
+            logits; None is 1000, 10 and 0.1 from there on, as published. Since a cost is divided
+            by its layer's units, that of the image is 1000 times the squared error per pixel.
+
+    Input shape: `(batch, ...)`, images. Output shape: `(batch, n_classes)`, logits.
+
+    Raises:
+        ValueError: for sizes, noise or weights that are none, for labels that are no classes.
+
+    Reference: Rasmus, Valpola, Honkala, Berglund & Raiko, "Semi-supervised learning with ladder
+    networks", 2015, algorithm 1 and equations 2 and 3, with the parameters of section 4.1.
+    """
+
+    def __init__(
+        self,
+        units: Sequence[int] = (1000, 500, 250, 250, 250),
+        n_classes: int = 10,
+        noise: float = 0.3,
+        reconstruction_weights: Sequence[float] | None = None,
+        **kwargs,
+    ):
+        units = tuple(units)
+        if not units or not all(_is_count(number, 1) for number in units):
+            raise ValueError(f"units are sizes of layers, at least 1. Received: units={units}")
+        if not _is_count(n_classes, 2):
+            raise ValueError(
+                f"n_classes is an int of at least 2. Received: n_classes={n_classes!r}"
+            )
+        if reconstruction_weights is None:
+            reconstruction_weights = (1000.0, 10.0, *[0.1] * len(units))
+        costs = tuple(
+            _number("reconstruction_weights", cost, math.inf) for cost in reconstruction_weights
+        )
+        if len(costs) != len(units) + 2:
+            raise ValueError(
+                "There is one weight for the image, each hidden layer and the logits. "
+                f"Received: reconstruction_weights={costs} for {len(units)} hidden layers"
+            )
+        policy = kwargs.get("dtype")
+        encoder = LadderEncoder((*units, int(n_classes)), policy)
+        decoder = LadderDecoder(policy)
+        super().__init__(encoder, decoder, GaussianCorruption(noise, dtype="float32"), **kwargs)
+        self.units = units
+        self.n_classes = int(n_classes)
+        self.reconstruction_weights = costs
+        self._track()
+        self._denoise = tf.function(lambda x: self._both_ways(x, lambda z: z, False)[2][0])
+        self._decoder_graph = tf.function(self._from_logits, reduce_retracing=True)
+
+    def build(self, input_shape):
+        if not self.encoder.built:
+            self._image_shape = tuple(input_shape[1:])
+            pixels = math.prod(self._image_shape)
+            self.encoder.build((None, pixels))
+            self.decoder.build([(None, size) for size in (pixels, *self.units, self.n_classes)])
+        self.built = True
+
+    def call(self, x):
+        return self.encoder(x)
+
+    def test_step(self, data):
+        return keras.Model.test_step(self, data)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        _refuse_weights(sample_weight)
+        # In training `y_pred`, of the clean path with running statistics, has no use: the graph
+        # drops it.
+        groups = None if y is None else _groups(y)
+        noisy, clean, estimates = self._both_ways(x, self._add_noise, training, groups)
+        costs = [
+            weight * ops.mean(ops.square(z - z_hat))
+            for weight, z, z_hat in zip(self.reconstruction_weights, clean, estimates, strict=True)
+        ]
+        prediction = self._prediction_loss(y, noisy if training else y_pred)
+        self._record(sum(costs), sum(costs), x)
+        return self._aggregate_additional_loss(sum(costs) + prediction)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return self.get_metrics_result()
+
+    def _add_noise(self, z):
+        return self.corruption(z, training=True)
+
+    def _both_ways(self, x, add_noise, training, groups=None):
+        """Logits of the noisy path, z of the clean path, and its estimates: lists, image first."""
+        _, clean, statistics = self.encoder.climb(x, "clean", lambda z: z, training, groups)
+        logits, noisy, _ = self.encoder.climb(x, "noisy", add_noise, training, groups)
+        estimates = self.decoder.descend(noisy, ops.softmax(logits), training, groups)
+        return (
+            logits,
+            clean,
+            [(z - m) / s for z, (m, s) in zip(estimates, statistics, strict=True)],
+        )
+
+    # Use
+
+    def decode(self, z) -> np.ndarray:
+        """What the decoder makes of logits alone: `(n, n_classes)` to images `(n, ...)`.
+
+        Below the logits nothing stands beside what comes from above, and every layer is taken to
+        be mu(u), its mean given that. This is little more than the mean of all images:
+        `reconstruct`, whose decoder sees every layer of the encoder, gives far more.
+        """
+        z = _finite("z", z)
+        if z.shape[1:] != (self.n_classes,):
+            raise ValueError(
+                f"z holds {self.n_classes} logits for each image. Received: z.shape={z.shape}"
+            )
+        return _in_batches(self._decoder_graph, z).reshape(-1, *self._image_shape)
+
+    def _from_logits(self, z):
+        top = z / self.encoder.gamma - self.encoder.betas[-1]
+        every_z = [*[None] * (len(self.units) + 1), top]
+        return self.decoder.descend(every_z, ops.softmax(z), training=False)[0]
+
+    def reconstruct(self, x) -> np.ndarray:
+        """What the decoder makes of images without noise: `(n, ...)` to the same shape."""
+        x = self._checked("x", x)
+        return _in_batches(self._denoise, x).reshape(x.shape)
+
+    def _predictions(self, x):
+        return self.encode(x)
+
+    def _checked(self, name, values):
+        values = super()._checked(name, values)
+        if not self.built:
+            self.build(values.shape)
+        pixels = self.encoder.denses[0].kernel.shape[0]
+        if values[0].size != pixels:
+            raise ValueError(
+                f"{name} holds images of {pixels} numbers. Received: {name}.shape={values.shape}"
+            )
+        return values
+
+    def _outputs(self, shape):
+        return self.n_classes
+
+    def _checked_pair(self, x, y):
+        x, y = super()._checked_pair(x, y)
+        if y.dtype.kind == "f":
+            raise ValueError(f"The labels of a ladder are integers. Received: y.dtype={y.dtype}")
+        return x, y
+
+    def get_config(self):
+        return {
+            **keras.Model.get_config(self),
+            "units": self.units,
+            "n_classes": self.n_classes,
+            "noise": self.corruption.stddev,
+            "reconstruction_weights": self.reconstruction_weights,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+class LadderEncoder(layers.Layer):
+    """Dense layers, batch normalised: z_l = normalised(W_l h), h = relu(z + beta_l)."""
+
+    def __init__(self, units, policy):
+        super().__init__(dtype="float32")
+        self.denses = [_dense(size, policy) for size in units]
+        self.norms = {
+            path: [BatchStatistics(dtype="float32") for _ in units] for path in ("clean", "noisy")
+        }
+
+    def build(self, input_shape):
+        size = input_shape[-1]
+        self.betas = []
+        for number, dense in enumerate(self.denses):
+            dense.build((None, size))
+            size = dense.units
+            for path in self.norms.values():
+                path[number].build((None, size))
+            beta = self.add_weight(name=f"beta_{number}", shape=(size,), initializer="zeros")
+            self.betas.append(beta)
+        # Only for the logits: what follows a relu can undo any scale.
+        self.gamma = self.add_weight(name="gamma", shape=(size,), initializer="ones")
+        self.built = True
+
+    def climb(self, x, path, add_noise, training, groups=None):
+        """Logits, and for the image and every layer z and its (mean, deviation)."""
+        h = add_noise(ops.cast(ops.reshape(x, (ops.shape(x)[0], -1)), "float32"))
+        every_z, statistics = [h], [(0.0, 1.0)]
+        for dense, norm, beta in zip(self.denses, self.norms[path], self.betas, strict=True):
+            z, *mean_and_deviation = norm(dense(h), groups, training=training)
+            every_z.append(add_noise(z))
+            statistics.append(mean_and_deviation)
+            shifted = every_z[-1] + beta
+            h = ops.relu(shifted)
+        return self.gamma * shifted, every_z, statistics
+
+    def call(self, x):
+        return self.climb(x, "clean", lambda z: z, training=False)[0]
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.denses[-1].units)
+
+
+class LadderDecoder(layers.Layer):
+    """From the top: u_l = normalised(V z_hat_(l+1)), z_hat_l = g(noisy z_l, u_l)."""
+
+    def __init__(self, policy):
+        super().__init__(dtype="float32")
+        self.policy = policy
+
+    def build(self, shapes):
+        sizes = [shape[-1] for shape in shapes]
+        self.denses = [_dense(size, self.policy) for size in sizes[:-1]]
+        self.norms = [BatchStatistics(dtype="float32") for _ in sizes]
+        self.combinators = [Combinator(dtype="float32") for _ in sizes]
+        for dense, above in zip(self.denses, sizes[1:], strict=True):
+            dense.build((None, above))
+        for size, norm, combinator in zip(sizes, self.norms, self.combinators, strict=True):
+            norm.build((None, size))
+            combinator.build((None, size), (None, size))
+        self.built = True
+
+    def descend(self, noisy, h, training, groups=None):
+        """The estimates of every z, that of the image first.
+
+        `noisy`: every z of the noisy path, None where it is unknown. `h`: what that path gave.
+        """
+        estimates = []
+        for level in reversed(range(len(noisy))):
+            u, _, _ = self.norms[level](h, groups, training=training)
+            combine, z = self.combinators[level], noisy[level]
+            estimates.insert(0, combine.mean(u) if z is None else combine(z, u))
+            if level:
+                h = self.denses[level - 1](estimates[0])
+        return estimates
+
+
+@keras.saving.register_keras_serializable(package="aelib")
+class Combinator(layers.Layer):
+    """g(z, u) = (z - mu(u)) v(u) + mu(u), the best guess of z if it is Gaussian, given u.
+
+    For every unit
+
+        mu(u) = a1 sigmoid(a2 u + a3) + a4 u + a5
+        v(u) = a6 sigmoid(a7 u + a8) + a9 u + a10
+
+    with ten parameters of its own, the rows of `a`. They start at 0, and a2 and a7 at 1.
+
+    Call arguments:
+        z: `(batch, units)`, the noisy layer.
+        u: `(batch, units)`, what comes from the layer above.
+
+    Returns: `(batch, units)`.
+
+    Reference: Rasmus et al. 2015, equation 2.
+    """
+
+    def build(self, z_shape, u_shape):
+        self.a = self.add_weight(name="a", shape=(10, z_shape[-1]), initializer="zeros")
+        self.a.assign(np.eye(10)[[1, 6]].sum(axis=0)[:, None] * np.ones(self.a.shape))
+
+    def call(self, z, u):
+        mu, v = self.mean(u), _bend(self.a[5:], u)
+        return (z - mu) * v + mu
+
+    def mean(self, u):
+        """mu(u): what g gives for a z that is just that."""
+        return _bend(self.a[:5], u)
+
+    def compute_output_shape(self, z_shape, u_shape):
+        return z_shape
+
+
+def _bend(a, u):
+    a1, a2, a3, a4, a5 = ops.unstack(ops.convert_to_tensor(a), 5)
+    return a1 * ops.sigmoid(a2 * u + a3) + a4 * u + a5
+
+
+class BatchStatistics(layers.Layer):
+    """Batch normalisation that gives its mean and deviation as well, without scale and shift.
+
+    In training each group of the batch has its own: `groups` is `(batch, k)`, 1 where an image
+    belongs to a group and 0 elsewhere. The running statistics, for use, are those of the first
+    group: means of all batches so far, and from the hundredth on moving ones, so that a short
+    training ends without the remains of where they started.
+    """
+
+    def build(self, input_shape):
+        shape, frozen = (input_shape[-1],), {"trainable": False}
+        self.mean = self.add_weight(name="mean", shape=shape, initializer="zeros", **frozen)
+        self.variance = self.add_weight(name="variance", shape=shape, initializer="ones", **frozen)
+        self.batches = self.add_weight(name="batches", shape=(), initializer="zeros", **frozen)
+
+    def call(self, values, groups=None, training=False):
+        values = ops.cast(values, "float32")
+        mean, variance = ops.convert_to_tensor(self.mean), ops.convert_to_tensor(self.variance)
+        if training:
+            if groups is None:
+                groups = ops.ones_like(values[:, :1])
+            shares = ops.transpose(groups / ops.maximum(ops.sum(groups, axis=0), 1.0))
+            means = ops.matmul(shares, values)
+            mean = ops.matmul(groups, means)
+            variances = ops.matmul(shares, ops.square(values - mean))
+            variance = ops.matmul(groups, variances)
+            self.batches.assign_add(1.0)
+            rate = ops.maximum(1 / self.batches, _SLOWEST_RATE)
+            self.mean.assign_add(rate * (means[0] - self.mean))
+            self.variance.assign_add(rate * (variances[0] - self.variance))
+        deviation = ops.sqrt(variance + _EPSILON)
+        return (values - mean) / deviation, mean, deviation
+
+
+def _groups(y):
+    """Unlabelled and labelled images, `(batch, 2)`; all in the first where either are too few."""
+    labelled = ops.cast(ops.convert_to_tensor(y) >= 0, "float32")
+    fewest = ops.minimum(ops.sum(labelled), ops.sum(1 - labelled))
+    labelled = labelled * ops.cast(fewest >= _FEWEST, "float32")
+    return ops.stack([1 - labelled, labelled], axis=1)
+
+
+def _dense(units, policy):
+    scale = keras.initializers.VarianceScaling(1.0, "fan_in", "untruncated_normal")
+    return layers.Dense(units, use_bias=False, kernel_initializer=scale, dtype=policy)
+
+
+def _is_count(value, least: int) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least
