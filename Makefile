@@ -26,6 +26,7 @@ lab: $(VENV)/installed
 full: $(VENV)/installed
 	$(BIN)/aelib run --profile full
 	$(BIN)/aelib run 06 --profile full --part charte
+	$(BIN)/aelib run 08 --profile full --part ladder
 	mkdir -p results
 	for folder in runs/full/*/; do cp $$folder/results.json results/$$(basename $$folder).json; done
 	$(BIN)/aelib report results --readme README.md

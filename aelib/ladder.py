@@ -35,8 +35,9 @@ class LadderNetwork(_SemiSupervised):
     where z_hat is normalised by the mean and deviation of the clean layer. What the decoder can
     supply, the upper layers need not carry: they keep what tells the classes apart.
 
-    Batch normalisation takes labelled and unlabelled images apart (all together where a batch has
-    fewer than ten of either). Taken together, the network finds a cheap way out: it learns the few
+    Batch normalisation takes labelled and unlabelled images apart, as the authors' program does
+    (CuriousAI/ladder, ladder.py, `LadderAE.f`), and all together where a batch has fewer than ten
+    of either. Taken together, the network finds a cheap way out: it learns the few
     labelled images, which every batch has, by heart, and gives all others one code, which is easy
     to clean. Outside training it takes running statistics of the unlabelled images: means of the
     first hundred batches, then moving. Called, the model gives the

@@ -15,7 +15,9 @@ class Published(NamedTuple):
     source: str
 
 
+_BURDA = "Burda et al. 2016"
 _HINTON = "Hinton & Salakhutdinov 2006"
+_KINGMA = "Kingma et al. 2014"
 _RECOUNTED = "recounted on MNIST"
 _RIFAI = "Rifai et al. 2011"
 
@@ -41,4 +43,17 @@ PUBLISHED: dict[str, Published] = {
     "finetuned_error_cae": Published(0.0114, _RIFAI),
     # 06
     "mse_pca_36": Published(0.01530, _RECOUNTED),
+    # 07
+    "error_best": Published(0.0128, "Vincent et al. 2010, stacked denoising"),
+    "sse_pretrained": Published(3.00, _HINTON),
+    # 08
+    "error_pca30_1nn_100": Published(0.248, _RECOUNTED),
+    "error_frozen_100": Published(0.1182, _KINGMA + ", M1 + TSVM"),
+    "error_joint_100": Published(0.1197, _KINGMA + ", M2"),
+    "error_ladder_100": Published(0.0106, "Rasmus et al. 2015"),
+    # 09
+    "test_elbo": Published(-105.6, "PyTorch's example, 10 epochs"),
+    "test_elbo_2d": Published(-147, "keras.io's example, on its training images"),
+    "test_log_likelihood": Published(-86.76, _BURDA + ", 3,280 epochs"),
+    "iwae_gain_nats": Published(1.98, _BURDA + ", 50 draws"),
 }
