@@ -146,13 +146,18 @@ def _codes(name: str, values, rank: int):
     return values.astype("float64"), dtype
 
 
-def _flags(values, count: int) -> np.ndarray:
+def _one_for_each(name: str, values, count: int) -> np.ndarray:
     values = np.asarray(values)
     if values.shape != (count,):
         raise ValueError(
-            f"There is one flag for each of the {count} codes. "
-            f"Received: has_attribute.shape={values.shape}"
+            f"There is one value for each of the {count} codes. "
+            f"Received: {name}.shape={values.shape}"
         )
+    return values
+
+
+def _flags(values, count: int) -> np.ndarray:
+    values = _one_for_each("has_attribute", values, count)
     if values.dtype.kind not in "fiub" or not np.isin(values, (0, 1)).all():
         raise ValueError(
             "Flags are True and False, or 1 and 0. "
@@ -162,12 +167,7 @@ def _flags(values, count: int) -> np.ndarray:
 
 
 def _labels(values, count: int) -> np.ndarray:
-    values = np.asarray(values)
-    if values.shape != (count,):
-        raise ValueError(
-            f"There is one value for each of the {count} codes. "
-            f"Received: balance.shape={values.shape}"
-        )
+    values = _one_for_each("balance", values, count)
     if values.dtype.kind not in "biuUS":
         raise ValueError(
             f"Values to balance are bool, integers or text. Received: balance.dtype={values.dtype}"
