@@ -273,7 +273,8 @@ class VariationalAutoencoder(Autoencoder):
     def compile(self, optimizer="rmsprop", loss=None, **kwargs):
         """As `Autoencoder.compile`; the loss is a likelihood, `aelib.losses.BernoulliCrossEntropy`
         or `aelib.losses.GaussianNegativeLogLikelihood`."""
-        if isinstance(loss, SquaredError) or loss in ("mse", "mean_squared_error"):
+        squared = SquaredError | keras.losses.MeanSquaredError
+        if isinstance(loss, squared) or loss in ("mse", "mean_squared_error"):
             raise ValueError(
                 "Squared error plus KL is beta = 1/2 in disguise. Use GaussianNegativeLogLikelihood"
                 "(stddev), and beta where you mean it: stddev=0.5**0.5 gives the squared error and "

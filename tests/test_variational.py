@@ -758,7 +758,7 @@ def test_beta_and_importance_weights_exclude_each_other(make_parts, arguments):
 @pytest.mark.parametrize("loss", [SquaredError(), "mse", keras.losses.MeanSquaredError()])
 def test_squared_error_is_refused_with_what_to_use(make_parts, loss):
     model = VariationalAutoencoder(*encoder_of(make_parts))
-    with pytest.raises(ValueError, match=r"GaussianNegativeLogLikelihood.*Received: loss="):
+    with pytest.raises(ValueError, match=r"beta = 1/2.*GaussianNegativeLogLikelihood.*loss="):
         model.compile("adam", loss)
 
 
