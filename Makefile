@@ -16,8 +16,8 @@ test: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/aelib run 00 03 -p dataset digits --out runs/digits --force
-	$(BIN)/pytest $(NBVAL) notebooks/*.ipynb notebooks/solutions/*.ipynb
-	$(BIN)/pytest tests
+	$(BIN)/pytest -n 2 --dist loadscope $(NBVAL) notebooks/*.ipynb notebooks/solutions/*.ipynb
+	$(BIN)/pytest -n 2 --dist loadfile tests
 
 lab: $(VENV)/installed
 	$(BIN)/jupyter lab notebooks
@@ -27,6 +27,8 @@ full: $(VENV)/installed
 	$(BIN)/aelib run --profile full
 	$(BIN)/aelib run 06 --profile full --part charte
 	$(BIN)/aelib run 08 --profile full --part ladder
+	$(BIN)/aelib run 09 --profile full --part likelihood
+	$(BIN)/aelib run 09 --profile full --part weighted
 	mkdir -p results
 	for folder in runs/full/*/; do cp $$folder/results.json results/$$(basename $$folder).json; done
 	$(BIN)/aelib report results --readme README.md
