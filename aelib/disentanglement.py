@@ -92,7 +92,7 @@ def sap(codes, factors) -> float:
         ValueError: as `mutual_information_gap`.
 
     Reference: Kumar, Sattigeri & Balakrishnan, "Variational inference of disentangled latent
-    concepts from unlabeled observations", 2018, section 3.
+    concepts from unlabeled observations", 2018 (the SAP score).
     """
     codes, factors = _checked(codes, factors)
     z, v = (x - x.mean(axis=0) for x in (codes, factors))
@@ -128,7 +128,7 @@ def dci(codes, factors, *, trees: int = 20, seed: int = 0) -> DCI:
         ValueError: as `mutual_information_gap`, and for too few images, codes or factors.
 
     Reference: Eastwood & Williams, "A framework for the quantitative evaluation of disentangled
-    representations", 2018, section 2; with random forests, and R^2 in place of an error.
+    representations", 2018; with R^2 in place of an error.
     """
     codes, factors = _checked(codes, factors)
     trees, seed = _whole("trees", trees, 1), _whole("seed", seed, 0)
@@ -178,7 +178,7 @@ def factor_vae_score(draw: Callable, factors: int, *, votes: int = 800, seed: in
     Raises:
         ValueError: for arguments that are none of these, and codes that are not.
 
-    Reference: Kim & Mnih, "Disentangling by factorising", 2018, section 4. There the votes that
+    Reference: Kim & Mnih, "Disentangling by factorising", 2018. There the votes that
     make the table are those that it is tried on.
     """
     if not callable(draw):
@@ -276,9 +276,10 @@ class TotalCorrelationVAE(VariationalAutoencoder):
         ValueError: as `VariationalAutoencoder`.
 
     Reference: Chen et al., "Isolating sources of disentanglement in variational autoencoders",
-    2018, equations 2 and 4, and appendix C.2 (stratified weights). Section 3.1's minibatch
-    weighting has 1/(N M) for every image of the batch: it has the gradients of a data set that is
-    one batch, and a TC that is too large by up to (code - 1) ln N.
+    2018, equations 2 and 4, with the weights of its appendix (minibatch stratified sampling),
+    averaged over the order of the batch. The minibatch-weighted sampling of equation 3 has
+    1/(N M) for every image: it has the gradients of a data set that is one batch, and a TC that
+    is too large by up to (code - 1) ln N.
     """
 
     def __init__(self, encoder, decoder, beta: float, train_size: int, **kwargs):

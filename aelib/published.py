@@ -60,4 +60,9 @@ PUBLISHED: dict[str, Published] = {
     "judge_accuracy": Published(0.916, "a published LeNet on SMILEs"),
     "pca_vector_auc": Published(0.75, "recounted on SMILEs, 64 x 64"),
     "pca_probe_auc": Published(0.920, "recounted on SMILEs, 64 x 64, PCA-128"),
+    # 11
+    "p10_pca_8": Published(0.856, _RECOUNTED),
+    "map_pca_8": Published(0.428, _RECOUNTED),
+    "lossless_bits_per_dim": Published(0.19, "Townsend et al. 2019"),
+    "lzma_bits_per_dim": Published(0.278, _RECOUNTED),
 }
