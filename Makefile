@@ -40,6 +40,7 @@ render: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/fit_speed.py
+	$(BIN)/python benchmarks/drawing_speed.py
 
 # The library's tests under what Colab ships.
 test-colab: requirements.txt pyproject.toml

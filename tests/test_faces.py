@@ -330,13 +330,6 @@ class TestLoading:
             data.fetch("faces")
 
 
-def test_ten_thousand_in_under_twenty_seconds():
-    few = faces.sample(400, seed=0)
-    start = time.process_time()
-    faces.render(few)
-    assert (time.process_time() - start) * 25 < 20
-
-
 def test_a_classifier_that_saw_only_drawn_faces_reads_real_smiles():
     if _smiles.SMILES.find() is None:
         pytest.skip("SMILEsmileD.zip is not on this machine: set AELIB_DATA_DIR")
