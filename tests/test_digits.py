@@ -3,7 +3,6 @@
 `python tests/test_digits.py` prints the numbers of `data/README.md`.
 """
 
-
 import numpy as np
 import pytest
 
