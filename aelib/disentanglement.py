@@ -24,6 +24,7 @@ from keras import ops
 from scipy import special
 from sklearn.ensemble import RandomForestRegressor
 
+from aelib.latent import _finite
 from aelib.variational import (
     VariationalAutoencoder,
     _Batch,
@@ -358,17 +359,12 @@ def _checked(codes, factors) -> tuple[np.ndarray, np.ndarray]:
 
 def _array(name: str, values, least: int) -> np.ndarray:
     """In float64, `(n, m)` with `n` at least `least`."""
-    values = np.asarray(values)
-    if values.dtype.kind not in "fiub":
-        raise ValueError(f"{name} holds numbers. Received: {name}.dtype={values.dtype}")
+    values = _finite(name, values)
     if values.ndim != 2 or len(values) < least or not values.size:
         raise ValueError(
             f"{name} has one row for each image, of which there are at least {least}. "
             f"Received: {name}.shape={values.shape}"
         )
-    if not np.isfinite(values).all():
-        count = int((~np.isfinite(values)).sum())
-        raise ValueError(f"{name} is finite. Received: {name} with {count} NaN or infinite values")
     return values.astype("float64")
 
 

@@ -131,19 +131,24 @@ def _ends(a, b, steps):
 
 def _codes(name: str, values, rank: int):
     """In float64, and the type that the result will have."""
-    values = np.asarray(values)
-    if values.dtype.kind not in "fiub":
-        raise ValueError(f"{name} holds numbers. Received: {name}.dtype={values.dtype}")
+    values = _finite(name, values)
     if values.ndim < rank or not values.size:
         raise ValueError(
             f"{name} has at least one number and rank {rank} or more. "
             f"Received: {name}.shape={values.shape}"
         )
+    dtype = values.dtype if values.dtype == np.float32 else np.dtype("float64")
+    return values.astype("float64"), dtype
+
+
+def _finite(name: str, values) -> np.ndarray:
+    values = np.asarray(values)
+    if values.dtype.kind not in "fiub":
+        raise ValueError(f"{name} holds numbers. Received: {name}.dtype={values.dtype}")
     if not np.isfinite(values).all():
         count = int((~np.isfinite(values)).sum())
         raise ValueError(f"{name} is finite. Received: {name} with {count} NaN or infinite values")
-    dtype = values.dtype if values.dtype == np.float32 else np.dtype("float64")
-    return values.astype("float64"), dtype
+    return values
 
 
 def _one_for_each(name: str, values, count: int) -> np.ndarray:

@@ -10,6 +10,8 @@ import numpy as np
 from sklearn.metrics import euclidean_distances
 from sklearn.neighbors import NearestNeighbors
 
+from aelib.latent import _finite
+
 try:
     if sys.platform == "darwin":
         # Its wheels bring an OpenMP of their own, and crash beside scikit-learn's.
@@ -213,17 +215,12 @@ def _both(queries, database):
 
 
 def _codes(name: str, values) -> np.ndarray:
-    values = np.asarray(values)
-    if values.dtype.kind not in "fiub":
-        raise ValueError(f"{name} holds numbers. Received: {name}.dtype={values.dtype}")
+    values = _finite(name, values)
     if values.ndim != 2 or not values.size:
         raise ValueError(
             f"{name} has one code in each row, and at least one number. "
             f"Received: {name}.shape={values.shape}"
         )
-    if not np.isfinite(values).all():
-        count = int((~np.isfinite(values)).sum())
-        raise ValueError(f"{name} is finite. Received: {name} with {count} NaN or infinite values")
     return values
 
 
