@@ -29,6 +29,8 @@ full: $(VENV)/installed
 	$(BIN)/aelib run 08 --profile full --part ladder
 	$(BIN)/aelib run 09 --profile full --part likelihood
 	$(BIN)/aelib run 09 --profile full --part weighted
+	$(BIN)/aelib run 11 --profile full --part archive
+	$(BIN)/aelib run 11 --profile full --part lossless
 	mkdir -p results
 	for folder in runs/full/*/; do cp $$folder/results.json results/$$(basename $$folder).json; done
 	$(BIN)/aelib report results --readme README.md
