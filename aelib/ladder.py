@@ -212,9 +212,9 @@ class LadderEncoder(layers.Layer):
     def __init__(self, units, policy):
         super().__init__(dtype="float32")
         self.denses = [_dense(size, policy) for size in units]
-        self.norms = {
-            path: [BatchStatistics(dtype="float32") for _ in units] for path in ("clean", "noisy")
-        }
+        # Two lists and no dict of lists: Keras 3.13 leaves the latter out of a saved model.
+        self.clean = [BatchStatistics(dtype="float32") for _ in units]
+        self.noisy = [BatchStatistics(dtype="float32") for _ in units]
 
     def build(self, input_shape):
         size = input_shape[-1]
@@ -222,8 +222,8 @@ class LadderEncoder(layers.Layer):
         for number, dense in enumerate(self.denses):
             dense.build((None, size))
             size = dense.units
-            for path in self.norms.values():
-                path[number].build((None, size))
+            for norms in (self.clean, self.noisy):
+                norms[number].build((None, size))
             beta = self.add_weight(name=f"beta_{number}", shape=(size,), initializer="zeros")
             self.betas.append(beta)
         # Only for the logits: what follows a relu can undo any scale.
@@ -234,7 +234,8 @@ class LadderEncoder(layers.Layer):
         """Logits, and for the image and every layer z and its (mean, deviation)."""
         h = add_noise(ops.cast(ops.reshape(x, (ops.shape(x)[0], -1)), "float32"))
         every_z, statistics = [h], [(0.0, 1.0)]
-        for dense, norm, beta in zip(self.denses, self.norms[path], self.betas, strict=True):
+        norms = {"clean": self.clean, "noisy": self.noisy}[path]
+        for dense, norm, beta in zip(self.denses, norms, self.betas, strict=True):
             z, *mean_and_deviation = norm(dense(h), groups, training=training)
             every_z.append(add_noise(z))
             statistics.append(mean_and_deviation)

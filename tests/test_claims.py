@@ -87,6 +87,19 @@ def test_on_a_readers_own_data_claims_are_marked_and_never_raised(capsys):
     assert nor_this.startswith("○")
 
 
+def test_an_aim_that_fails_is_shown_and_kept_as_failing_and_does_not_stop(
+    tmp_path, monkeypatch, capsys
+):
+    path = tmp_path / "events.jsonl"
+    monkeypatch.setenv(claims.EVENTS_VARIABLE, str(path))
+    claims.begin(datasets=["mnist"])
+    claims.claim("not yet", 3, "<", 2, stops=False)
+    assert capsys.readouterr().out.startswith("✗ not yet: 3 < 2")
+    assert json.loads(path.read_text().splitlines()[-1])["holds"] is False
+    with pytest.raises(claims.ClaimFailed):
+        claims.claim("a promise", 3, "<", 2)
+
+
 def test_the_printed_line_has_all_that_was_said(capsys):
     claims.claim("short", 1.23456, "<=", 2, baseline=43.654, unit="nats", source="Somebody 1999")
     line = capsys.readouterr().out.strip()

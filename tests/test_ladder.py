@@ -137,7 +137,7 @@ def test_evaluation_is_algorithm_1_with_running_statistics(images):
     model.fit(images, y, batch_size=20, epochs=2, verbose=0)
 
     def statistics(path, layer):
-        norms = model.decoder.norms if path == "down" else model.encoder.norms[path]
+        norms = model.decoder.norms if path == "down" else getattr(model.encoder, path)
         return norms[layer].mean.numpy(), norms[layer].variance.numpy()
 
     logits, _, costs = algorithm_1(model, images.astype("float64"), lambda z: z, statistics)
@@ -219,7 +219,7 @@ def test_both_paths_share_their_weights(images):
 
 def test_running_statistics_are_means_and_then_moving(images):
     model = make_ladder(noise=0.0)
-    norm = model.encoder.norms["clean"][0]
+    norm = model.encoder.clean[0]
     flat = images.reshape(40, -1) @ model.encoder.denses[0].kernel.numpy()
     batches = [flat[:10], flat[10:30], flat[30:]]
     for batch in batches:
@@ -251,7 +251,7 @@ def test_labelled_and_unlabelled_images_are_normalised_apart_unless_too_few(labe
     apart = labelled == 11
     first = flat[y < 0] if apart else flat
     for path in ("clean", "noisy"):
-        norm = model.encoder.norms[path][0]
+        norm = getattr(model.encoder, path)[0]
         np.testing.assert_allclose(norm.mean, first.mean(axis=0), rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(norm.variance, first.var(axis=0), rtol=1e-3)
     z = np.array(norm(flat, _groups(y), training=True)[0])
