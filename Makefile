@@ -22,9 +22,9 @@ test: $(VENV)/installed
 lab: $(VENV)/installed
 	$(BIN)/jupyter lab notebooks
 
-# Published sizes on real data; hours. Its numbers are kept in results/.
+# Published sizes on real data; hours. Its numbers are kept in results/. Missed aims (see README) do not stop it.
 full: $(VENV)/installed
-	$(BIN)/aelib run --profile full
+	-$(BIN)/aelib run --profile full
 	$(BIN)/aelib run 06 --profile full --part charte
 	$(BIN)/aelib run 08 --profile full --part ladder
 	$(BIN)/aelib run 09 --profile full --part likelihood
