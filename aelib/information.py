@@ -1,85 +1,73 @@
 """Entropy, cross-entropy and relative entropy (Kullback-Leibler divergence), in NumPy.
 
-Everything is computed in float64 and, unless a base is given, in nats: natural logarithms.
-Throughout, `0 log 0 = 0`.
+Computed in float64, in nats (natural logarithms) unless a base is given, with `0 log 0 = 0`.
 
 Reference: Cover & Thomas, "Elements of Information Theory", 2nd edition, 2006, chapter 2.
 """
 
 import math
-import operator
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import entr, rel_entr, xlog1py, xlogy
 
-# Probabilities that a network computed in float32 miss a sum of 1 by about this much.
-_SUM_TOLERANCE = 1e-5
+from aelib._checks import array, number, whole
+
+_SUM_TOLERANCE = 1e-5  # of probabilities that a network computed in float32
 
 
-def entropy(p: ArrayLike, *, base: float = math.e, axis: int = -1) -> np.ndarray:
+def entropy(p: ArrayLike, *, base: float = math.e, axis: int = -1) -> NDArray:
     """Entropy of discrete distributions, `H(p) = -sum_i p_i log p_i`.
 
     Args:
         p: probabilities, summing to 1 along `axis`.
-        base: of the logarithm: e gives nats, 2 gives bits.
-        axis: along which the outcomes lie.
+        base: base of the logarithm: e gives nats, 2 gives bits.
+        axis: int, the axis of the outcomes.
 
-    Returns:
-        The entropies, float64, with the shape of `p` without `axis`.
+    Returns: the entropies, float64, with the shape of `p` without `axis`.
 
     Raises:
-        ValueError: for probabilities that are negative, NaN or do not sum to 1, an axis
-            that `p` does not have, or a base that is not positive or is 1.
+        ValueError: If `p` holds negative values or NaN or does not sum to 1, if it has no axis
+            `axis`, or if `base` is not positive or is 1.
 
     Reference: Cover & Thomas 2006, equation 2.1.
     """
     return entr(_distribution("p", p, axis)).sum(axis=-1) / _log_of(base)
 
 
-def cross_entropy(
-    p: ArrayLike, q: ArrayLike, *, base: float = math.e, axis: int = -1
-) -> np.ndarray:
+def cross_entropy(p: ArrayLike, q: ArrayLike, *, base: float = math.e, axis: int = -1) -> NDArray:
     """Cross-entropy of discrete distributions, `H(p, q) = -sum_i p_i log q_i`.
 
-    What a code made for `q` costs on outcomes drawn from `p`. It equals
-    `entropy(p) + kl_divergence(p, q)`, and is infinite where `q_i = 0 < p_i`.
+    It equals `entropy(p) + kl_divergence(p, q)`, and is infinite where `q_i = 0 < p_i`.
 
     Args:
-        p: probabilities of what happens, summing to 1 along `axis`.
-        q: probabilities that the code believes in; as many along `axis`, other axes broadcast.
-        base: of the logarithm: e gives nats, 2 gives bits.
-        axis: along which the outcomes lie.
+        p: true probabilities, summing to 1 along `axis`.
+        q: assumed probabilities, as many along `axis`; the other axes broadcast.
+        base, axis: See `entropy`.
 
-    Returns:
-        The cross-entropies, float64, with the broadcast shape without `axis`.
+    Returns: the cross-entropies, float64, with the broadcast shape without `axis`.
 
     Raises:
-        ValueError: as `entropy`, and if `p` and `q` differ in length along `axis`.
+        ValueError: See `entropy`; also if `p` and `q` differ in length along `axis`.
     """
     p, q = _distributions(p, q, axis)
     return -xlogy(p, q).sum(axis=-1) / _log_of(base)
 
 
-def kl_divergence(
-    p: ArrayLike, q: ArrayLike, *, base: float = math.e, axis: int = -1
-) -> np.ndarray:
+def kl_divergence(p: ArrayLike, q: ArrayLike, *, base: float = math.e, axis: int = -1) -> NDArray:
     """Relative entropy of discrete distributions, `KL(p || q) = sum_i p_i log(p_i / q_i)`.
 
-    At least 0, and 0 only where `p` and `q` are equal; not symmetric; infinite where
-    `q_i = 0 < p_i`.
+    Positive unless `p` equals `q`, not symmetric, and infinite where `q_i = 0 < p_i`.
 
     Args:
-        p: probabilities of what happens, summing to 1 along `axis`.
-        q: probabilities it is compared with; as many along `axis`, other axes broadcast.
-        base: of the logarithm: e gives nats, 2 gives bits.
-        axis: along which the outcomes lie.
+        p: true probabilities, summing to 1 along `axis`.
+        q: probabilities to compare with, as many along `axis`; the other axes broadcast.
+        base, axis: See `entropy`.
 
-    Returns:
-        The divergences, float64, with the broadcast shape without `axis`.
+    Returns: the divergences, float64, with the broadcast shape without `axis`.
 
     Raises:
-        ValueError: as `cross_entropy`.
+        ValueError: See `cross_entropy`.
 
     Reference: Cover & Thomas 2006, equation 2.26.
     """
@@ -88,40 +76,36 @@ def kl_divergence(
     return np.maximum(rel_entr(p, q).sum(axis=-1), 0.0) / _log_of(base)
 
 
-def bernoulli_entropy(a: ArrayLike) -> np.ndarray:
-    """Entropy of yes-or-no variables, `-a log a - (1 - a) log(1 - a)`, elementwise, in nats.
+def bernoulli_entropy(a: ArrayLike) -> NDArray:
+    """Entropy of Bernoulli variables, `-a log a - (1 - a) log(1 - a)`, elementwise, in nats.
 
-    Summed over the pixels of a gray image it is the floor of that image's cross-entropy:
-    no reconstruction costs less.
+    Summed over the pixels of a grey image, no reconstruction has a smaller cross-entropy.
 
     Args:
-        a: probabilities of a yes, of any shape, such as pixels in [0, 1].
+        a: probabilities of a 1, of any shape, such as pixels in [0, 1].
 
-    Returns:
-        float64, with the shape of `a`.
+    Returns: float64, with the shape of `a`.
 
     Raises:
-        ValueError: for values outside [0, 1] or NaN.
+        ValueError: If a value is NaN or outside [0, 1].
     """
     a = _unit_interval("a", a)
     return entr(a) + entr(1.0 - a)
 
 
-def bernoulli_cross_entropy(a: ArrayLike, b: ArrayLike) -> np.ndarray:
-    """Cross-entropy of yes-or-no variables, elementwise, in nats.
+def bernoulli_cross_entropy(a: ArrayLike, b: ArrayLike) -> NDArray:
+    """Cross-entropy of Bernoulli variables, elementwise, in nats.
 
-    `-a log b - (1 - a) log(1 - b)`: the loss of a pixel `a` that is reconstructed as `b`.
-    It is least, `bernoulli_entropy(a)`, at `b = a`.
+    `-a log b - (1 - a) log(1 - b)`: the loss of a pixel `a` reconstructed as `b`, least at `b = a`.
 
     Args:
-        a: probabilities of a yes, of any shape, such as pixels in [0, 1].
-        b: probabilities that are believed; any shape that broadcasts with `a`.
+        a: true probabilities of a 1, of any shape, such as pixels in [0, 1].
+        b: assumed probabilities, of any shape that broadcasts with `a`.
 
-    Returns:
-        float64, with the broadcast shape; infinite where `b` rules out what `a` allows.
+    Returns: float64, with the broadcast shape; infinite where `b` rules out what `a` allows.
 
     Raises:
-        ValueError: for values outside [0, 1] or NaN, or shapes that do not broadcast.
+        ValueError: If a value is NaN or outside [0, 1], or if the shapes do not broadcast.
     """
     a, b = _broadcast(a=_unit_interval("a", a), b=_unit_interval("b", b))
     return -(xlogy(a, b) + xlog1py(1.0 - a, -b))
@@ -134,122 +118,89 @@ def gaussian_kl(
     std_q: ArrayLike = 1.0,
     *,
     axis: int | None = -1,
-) -> np.ndarray:
+) -> NDArray:
     """KL divergence between Gaussians with diagonal covariance, in closed form, in nats.
 
-    For each dimension `log(std_q / std_p) + (std_p**2 + (mean_p - mean_q)**2) / (2 std_q**2)
-    - 1/2`; the dimensions are independent, so theirs add up. With the default `q`, the
-    standard normal, it is the second term of a variational autoencoder's loss.
+    `log(std_q / std_p) + (std_p**2 + (mean_p - mean_q)**2) / (2 std_q**2) - 1/2`, summed over
+    dimensions. With the default `q` it is the second term of a variational autoencoder's loss.
 
     Args:
-        mean_p: means of p. The four arguments broadcast against each other.
-        std_p: standard deviations of p, positive.
-        mean_q: means of q.
-        std_q: standard deviations of q, positive.
-        axis: the axis of the dimensions, summed over. None leaves the divergence of each
-            dimension. Four numbers are one dimension and give a number.
+        mean_p, mean_q: means. The four arguments broadcast against each other.
+        std_p, std_q: standard deviations, positive.
+        axis: int, the axis of the dimensions, to sum over. None gives the divergence of each
+            dimension. Scalars count as one dimension and give a scalar.
 
-    Returns:
-        float64, with the broadcast shape without `axis`.
+    Returns: float64, with the broadcast shape without `axis`.
 
     Raises:
-        ValueError: for means that are not finite, deviations that are not positive and
-            finite, shapes that do not broadcast, or an axis that they do not have.
+        ValueError: If a value is not finite, if a standard deviation is not positive, or if the
+            shapes do not broadcast or have no axis `axis`.
 
     Reference: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, appendix B.
     """
     mean_p, std_p, mean_q, std_q = _broadcast(
-        mean_p=_finite("mean_p", mean_p),
+        mean_p=array("mean_p", mean_p).astype("float64"),
         std_p=_positive("std_p", std_p),
-        mean_q=_finite("mean_q", mean_q),
+        mean_q=array("mean_q", mean_q).astype("float64"),
         std_q=_positive("std_q", std_q),
     )
     ratio, shift = std_p / std_q, (mean_p - mean_q) / std_q
     kl = (ratio**2 + shift**2 - 1.0) / 2.0 - np.log(ratio)
-    return kl if axis is None else kl.sum(axis=_axis(axis, max(kl.ndim, 1)))
+    return kl if axis is None else kl.sum(axis=_axis_of(kl, axis))
 
 
-def _distributions(p: ArrayLike, q: ArrayLike, axis: int) -> tuple[np.ndarray, np.ndarray]:
+def _distributions(p: ArrayLike, q: ArrayLike, axis: int) -> tuple[NDArray, ...]:
     p, q = _distribution("p", p, axis), _distribution("q", q, axis)
     if p.shape[-1] != q.shape[-1]:
         raise ValueError(
-            f"p has {p.shape[-1]} outcomes and q has {q.shape[-1]}; they need equally many. "
-            f"Received: q={_shown(q)}"
+            "`p` and `q` must have the same number of outcomes. "
+            f"Received: p with {p.shape[-1]} and q with {q.shape[-1]} outcomes"
         )
     return _broadcast(p=p, q=q)
 
 
-def _distribution(name: str, value: ArrayLike, axis: int) -> np.ndarray:
+def _distribution(name: str, value: ArrayLike, axis: int) -> NDArray:
     """Checked probabilities with the outcomes on the last axis, their sum exactly 1."""
-    p = _array(name, value)
-    if p.ndim == 0:
-        raise ValueError(
-            f"{name} needs an axis of outcomes, one number has none. Received: {name}={value}"
-        )
-    p = np.moveaxis(p, _axis(axis, p.ndim), -1)
-    if not np.all(p >= 0.0):
-        raise ValueError(f"A probability is at least 0. Received: {name}={_shown(p)}")
+    p = array(name, value, rank=1).astype("float64")
+    p = np.moveaxis(p, _axis_of(p, axis), -1)
+    if p.min() < 0.0:
+        raise ValueError(f"`{name}` must not be negative. Received: {name} with {p.min():g}")
     total = p.sum(axis=-1, keepdims=True)
-    if not np.all(np.abs(total - 1.0) <= _SUM_TOLERANCE):
-        raise ValueError(
-            f"Probabilities sum to 1, these to {_shown(total)}. Received: {name}={_shown(p)}"
-        )
+    wrong = np.abs(total - 1.0) > _SUM_TOLERANCE
+    if wrong.any():
+        raise ValueError(f"`{name}` must sum to 1. Received: {name} with sum {total[wrong][0]:g}")
     return p / total
 
 
-def _unit_interval(name: str, value: ArrayLike) -> np.ndarray:
-    a = _array(name, value)
-    if not np.all((a >= 0.0) & (a <= 1.0)):
-        raise ValueError(f"{name} lies between 0 and 1. Received: {name}={_shown(a)}")
+def _unit_interval(name: str, value: ArrayLike) -> NDArray:
+    a = array(name, value).astype("float64")
+    wrong = a[(a < 0.0) | (a > 1.0)]
+    if wrong.size:
+        raise ValueError(f"`{name}` must be in [0, 1]. Received: {name} with {wrong[0]:g}")
     return a
 
 
-def _finite(name: str, value: ArrayLike) -> np.ndarray:
-    a = _array(name, value)
-    if not np.all(np.isfinite(a)):
-        raise ValueError(f"{name} is finite. Received: {name}={_shown(a)}")
-    return a
+def _positive(name: str, value: ArrayLike) -> NDArray:
+    std = array(name, value).astype("float64")
+    if std.min() <= 0.0:
+        raise ValueError(f"`{name}` must be positive. Received: {name} with {std.min():g}")
+    return std
 
 
-def _positive(name: str, value: ArrayLike) -> np.ndarray:
-    a = _finite(name, value)
-    if not np.all(a > 0.0):
-        raise ValueError(f"A standard deviation is positive. Received: {name}={_shown(a)}")
-    return a
-
-
-def _array(name: str, value: ArrayLike) -> np.ndarray:
-    try:
-        return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} is an array of numbers. Received: {name}={value!r}") from None
-
-
-def _broadcast(**arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+def _broadcast(**arrays: NDArray) -> tuple[NDArray, ...]:
     try:
         return np.broadcast_arrays(*arrays.values())
     except ValueError:
-        shapes = {name: array.shape for name, array in arrays.items()}
-        raise ValueError(f"The shapes do not broadcast. Received: shapes={shapes}") from None
+        received = ", ".join(f"{name}.shape={values.shape}" for name, values in arrays.items())
+        raise ValueError(f"The shapes must broadcast. Received: {received}") from None
 
 
-def _axis(axis: int, ndim: int) -> int:
-    try:
-        if -ndim <= operator.index(axis) < ndim:
-            return axis
-    except TypeError:
-        pass
-    raise ValueError(f"There are {ndim} axes, counted from 0 or -1. Received: axis={axis!r}")
+def _axis_of(values: NDArray, axis: int) -> int:
+    rank = max(values.ndim, 1)
+    return whole("axis", axis, -rank, rank - 1)
 
 
 def _log_of(base: float) -> float:
-    try:
-        if 0.0 < base < math.inf and base != 1:
-            return math.log(base)
-    except TypeError:
-        pass
-    raise ValueError(f"A logarithm's base is positive and not 1. Received: base={base!r}")
-
-
-def _shown(array: np.ndarray) -> str:
-    return np.array2string(array, threshold=8, edgeitems=3, separator=", ").replace("\n", "")
+    if number("base", base, 0, above=True) == 1.0:
+        raise ValueError(f"`base` must not be 1. Received: base={base!r}")
+    return math.log(base)
