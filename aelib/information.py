@@ -27,8 +27,7 @@ def entropy(p: ArrayLike, *, base: float = math.e, axis: int = -1) -> NDArray:
     Returns: the entropies, float64, with the shape of `p` without `axis`.
 
     Raises:
-        ValueError: If `p` holds negative values or NaN or does not sum to 1, if it has no axis
-            `axis`, or if `base` is not positive or is 1.
+        ValueError: If `p` is negative, NaN or does not sum to 1, or if `axis` or `base` is invalid.
 
     Reference: Cover & Thomas 2006, equation 2.1.
     """

@@ -1,15 +1,15 @@
-"""Principal component analysis in six steps: the linear ancestor of every autoencoder.
+"""Principal component analysis: the linear ancestor of every autoencoder.
 
-`transform` is its encoder, `inverse_transform` its decoder, and no other linear pair with as
-many code numbers leaves less squared error.
+`transform` is its encoder, `inverse_transform` its decoder, and no other linear pair with a code
+of the same size leaves less squared error.
 """
-
-from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from aelib._checks import whole
 
 _DTYPES = [np.float64, np.float32]
 
@@ -17,27 +17,33 @@ _DTYPES = [np.float64, np.float32]
 class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Projects onto the directions along which the data varies most.
 
-    A scikit-learn transformer. Arithmetic while fitting is float64; what is learned, and what
-    comes out, has the dtype of the data (float32 stays float32).
+    A scikit-learn transformer. It computes in float64 while fitting; what it learns and returns
+    has the dtype of the data (float32 stays float32).
 
-    Variances come from the covariance matrix, which costs seconds where the singular value
-    decomposition of 60,000 images costs a minute, and are right to about 1e-15 times the
-    largest of them. Data with more columns than rows has a covariance matrix that is
-    larger than itself, so there the singular value decomposition is used. Both give
-    orthonormal components, also for directions without any variance.
+    Variances come from the covariance matrix, accurate to about 1e-15 times the largest of them,
+    or from the singular value decomposition if there are more columns than rows.
 
     Args:
-        n_components: int in 1..min(rows, columns), how many directions are kept, or None
-            for all min(rows, columns) of them.
+        n_components: int from 1 to min(rows, columns), the directions to keep; None keeps all.
 
     Attributes:
         mean_: `(columns,)`.
-        components_: `(n_components, columns)`, orthonormal rows, the largest variance first.
-            Of each row the coordinate largest in absolute value is positive.
-        explained_variance_: `(n_components,)`, variance along each component, in squared
-            units of the data; divided by rows - 1.
-        explained_variance_ratio_: `(n_components,)`, the same as shares of the variance of
-            all components, the left-out ones included (0 where the data does not vary).
+        components_: `(n_components, columns)`, orthonormal rows, sorted by decreasing variance.
+            The entry of each row that is largest in absolute value is positive.
+        explained_variance_: `(n_components,)`, variance along each component (divisor rows - 1),
+            in squared units of the data.
+        explained_variance_ratio_: `(n_components,)`, the same as shares of the total variance,
+            components left out included (0 where the data does not vary).
+
+    Example:
+
+    ```python
+    import numpy as np
+    from aelib.pca import PCA
+
+    x = np.random.default_rng(0).random((100, 8))
+    codes = PCA(n_components=2).fit_transform(x)  # (100, 2)
+    ```
 
     Reference: Jolliffe, "Principal Component Analysis", 2nd ed., 2002, chapters 1 and 3.
     """
@@ -46,14 +52,15 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.n_components = n_components
 
     def fit(self, X: ArrayLike, y: object = None) -> "PCA":
-        """Learns mean and components from `X`, `(rows, columns)` with at least two rows.
+        """Learns mean and components from `X`, `(rows, columns)`, with at least two rows.
 
         Raises:
-            ValueError: for NaN, infinity, an empty array, a single row, a rank other than two,
-                or an `n_components` that the shape of `X` does not allow.
+            ValueError: If `X` is not finite or not of rank 2, or `n_components` is invalid.
         """
         X = validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2)
-        kept = self._checked_n_components(min(X.shape))
+        kept = min(X.shape)
+        if self.n_components is not None:
+            kept = whole("n_components", self.n_components, 1, kept)
 
         mean = X.mean(axis=0, dtype=np.float64)
         variances, components = _principal_axes(X - mean)
@@ -66,24 +73,22 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: ArrayLike) -> NDArray:
-        """The codes of `X`: `(rows, columns)` in, `(rows, n_components)` out."""
+        """Returns the codes, `(rows, n_components)`, of `X`, `(rows, columns)`."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=_DTYPES, reset=False)
         return (X - self.mean_) @ self.components_.T
 
     def inverse_transform(self, X: ArrayLike) -> NDArray:
-        """The points with the codes `X`: `(rows, n_components)` in, `(rows, columns)` out.
+        """Returns the points, `(rows, columns)`, with the codes `X`, `(rows, n_components)`.
 
         Raises:
-            ValueError: for NaN, infinity, or codes that have not `n_components` columns.
+            ValueError: If `X` is not finite or does not have `n_components` columns.
         """
         check_is_fitted(self)
         X = check_array(X, dtype=_DTYPES)
-        if X.shape[1] != len(self.components_):
-            raise ValueError(
-                f"A code has one number for each of the {len(self.components_)} components. "
-                f"Received: X.shape={X.shape}"
-            )
+        kept = len(self.components_)
+        if X.shape[1] != kept:
+            raise ValueError(f"`X` must have {kept} columns. Received: X.shape={X.shape}")
         return X @ self.components_ + self.mean_
 
     @property
@@ -94,18 +99,6 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-    def _checked_n_components(self, most: int) -> int:
-        if self.n_components is None:
-            return most
-        # A bool is an int to Python; here it is a mistake.
-        whole = isinstance(self.n_components, Integral) and not isinstance(self.n_components, bool)
-        if not whole or not 1 <= self.n_components <= most:
-            raise ValueError(
-                f"n_components is None or a whole number from 1 to {most}, the smaller side of "
-                f"the data. Received: n_components={self.n_components!r}"
-            )
-        return int(self.n_components)
 
 
 def _principal_axes(centred: NDArray) -> tuple[NDArray, NDArray]:
