@@ -1,52 +1,52 @@
-"""Walks and directions in the space of codes, with NumPy alone.
+"""Paths and directions in the space of codes, with NumPy alone.
 
 Between two codes: a straight line (`interpolate`) or an arc (`slerp`). From codes with and
 without an attribute: the direction that adds it (`attribute_vector`), e.g. the smile vector.
 """
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-_PARALLEL = (
-    1e-6  # radians: below it an arc is a line, within it of pi there is no telling which arc
-)
+from aelib._checks import array, same_length, whole
+
+# Radians. Below it an arc is a line; within it of pi, which arc is meant cannot be told.
+_PARALLEL = 1e-6
 
 
-def interpolate(a, b, steps: int) -> np.ndarray:
-    """Codes on the straight line from `a` to `b`, at equal distances, both ends included.
+def interpolate(a: ArrayLike, b: ArrayLike, steps: int) -> NDArray:
+    """Codes on the straight line from `a` to `b`, equally spaced, both ends included.
 
     Args:
         a, b: codes of the same shape, `(..., code)`, rank 1 or more.
-        steps: int, at least 2, how many codes.
+        steps: int, the number of codes, at least 2.
 
     Returns: `(steps, ..., code)`, float32 if both are float32, else float64.
 
     Raises:
-        ValueError: for codes that are empty, not finite or of two shapes, and other steps.
+        ValueError: If a code is empty or not finite, or if the shapes or `steps` are invalid.
     """
     a, b, t, dtype = _ends(a, b, steps)
     return ((1 - t) * a + t * b).astype(dtype)
 
 
-def slerp(a, b, steps: int) -> np.ndarray:
+def slerp(a: ArrayLike, b: ArrayLike, steps: int) -> NDArray:
     """Codes on the arc from `a` to `b`, at equal angles, both ends included.
 
         sin((1 - t) omega) / sin(omega) a + sin(t omega) / sin(omega) b
 
-    with omega the angle between `a` and `b`. Codes of equal norm keep it all the way, where a
-    straight line between Gaussian codes of many dimensions cuts through the empty middle. With
-    different norms the path is an arc of an ellipse, from one to the other. Parallel codes
-    (omega = 0) are joined by the line, which is the limit of the formula.
+    where omega is the angle between `a` and `b`. Codes of equal norm keep it all the way, where a
+    straight line between Gaussian codes of many dimensions cuts through the empty middle. Codes
+    of different norms are joined by an arc of an ellipse, parallel ones by the straight line.
 
     Args:
-        a, b: codes of the same shape, `(..., code)`, rank 1 or more, none of them zero; the angle
-            is taken along the last axis.
-        steps: int, at least 2, how many codes.
+        a, b: codes of the same shape, `(..., code)`, none of them zero; omega is the angle along
+            the last axis.
+        steps: int, the number of codes, at least 2.
 
     Returns: `(steps, ..., code)`, float32 if both are float32, else float64.
 
     Raises:
-        ValueError: as `interpolate`, and where there is no arc (a zero code) or no single one
-            (opposite codes).
+        ValueError: See `interpolate`; also if a code is zero or if two codes are opposite.
 
     References: Shoemake, "Animating rotation with quaternion curves", 1985; White,
     "Sampling generative networks", 2016.
@@ -55,7 +55,7 @@ def slerp(a, b, steps: int) -> np.ndarray:
     norms = [np.linalg.norm(code, axis=-1, keepdims=True) for code in (a, b)]
     for name, norm in zip("ab", norms, strict=True):
         if not norm.all():
-            raise ValueError(f"A zero code has no direction. Received: {name} with norm=0.0")
+            raise ValueError(f"`{name}` must not be zero. Received: {name} with norm=0.0")
     u, v = a / norms[0], b / norms[1]
     # Exact for small angles too, where the arc cosine of the product is not.
     omega = 2 * np.arctan2(
@@ -63,7 +63,7 @@ def slerp(a, b, steps: int) -> np.ndarray:
     )
     if (omega > np.pi - _PARALLEL).any():
         raise ValueError(
-            "Between opposite codes every arc is as short as any other. "
+            "`a` and `b` must not be opposite codes, which no single arc joins. "
             f"Received: a and b at an angle of {omega.max():.6f} radians"
         )
     parallel = omega < _PARALLEL
@@ -72,47 +72,42 @@ def slerp(a, b, steps: int) -> np.ndarray:
     return (weights[0] * a + weights[1] * b).astype(dtype)
 
 
-def attribute_vector(codes, has_attribute, balance=None) -> np.ndarray:
-    """From the centre of the codes without an attribute to the centre of those with it.
+def attribute_vector(
+    codes: ArrayLike, has_attribute: ArrayLike, balance: ArrayLike | None = None
+) -> NDArray:
+    """The mean of the codes with an attribute minus the mean of the codes without it.
 
-    If the attribute goes along with another one in these images (more women smile than men), the
-    vector carries both. `balance` names the other: the difference is then taken within each of its
-    values, and the mean over values counts each alike, however many images it has. That is the
-    same as repeating images until all cells are equally full.
+    If the attribute is correlated with another one (more women smile than men), the vector carries
+    both. `balance` names the other one: the difference is then taken within each of its values and
+    averaged over values, each with the same weight however many images have it.
 
     Args:
-        codes: `(n, ..., code)`, of any rank from 2.
+        codes: `(n, ..., code)`, rank 2 or more.
         has_attribute: `(n,)`, bool, or 0 and 1.
-        balance: `(n,)`, the second attribute: bool, integers or text; None leaves it.
+        balance: `(n,)`, the second attribute: bool, integers or text; None ignores it.
 
     Returns: the shape of one code, float32 for float32 codes, else float64.
 
     Raises:
-        ValueError: for arrays that do not match, are empty or not finite, and for a cell (an
-            attribute with a value of `balance`) without codes, which it names.
+        ValueError: If the arrays do not match, are empty or not finite, or if there is no code for
+            one of the values of the attributes.
 
     Reference: White, "Sampling generative networks", 2016.
     """
     codes, dtype = _codes("codes", codes, 2)
-    has_attribute = _flags(has_attribute, len(codes))
-    if balance is None:
-        cells = {None: np.ones(len(codes), bool)}
-    else:
-        balance = _labels(balance, len(codes))
-        cells = {value: balance == value for value in np.unique(balance).tolist()}
+    has_attribute = _flags(has_attribute, codes)
+    groups = {"": np.ones(len(codes), bool)}
+    if balance is not None:
+        balance = _labels(balance, codes)
+        groups = {f", balance={v!r}": balance == v for v in np.unique(balance).tolist()}
     differences = []
-    for value, cell in cells.items():
-        centres = []
+    for group, members in groups.items():
         for flag in (True, False):
-            members = cell & (has_attribute == flag)
-            if not members.any():
-                where = "" if balance is None else f", balance={value!r}"
-                raise ValueError(
-                    "Each cell needs at least one code. "
-                    f"Received: no code with has_attribute={flag}{where}"
-                )
-            centres.append(codes[members].mean(axis=0))
-        differences.append(centres[0] - centres[1])
+            if not (members & (has_attribute == flag)).any():
+                missing = f"no code with has_attribute={flag}{group}"
+                raise ValueError(f"Each combination must have a code. Received: {missing}")
+        present, absent = codes[members & has_attribute], codes[members & ~has_attribute]
+        differences.append(present.mean(axis=0) - absent.mean(axis=0))
     return np.mean(differences, axis=0).astype(dtype)
 
 
@@ -121,60 +116,32 @@ def _ends(a, b, steps):
     b, dtype_b = _codes("b", b, 1)
     if a.shape != b.shape:
         raise ValueError(
-            f"Both codes have the same shape. Received: a.shape={a.shape}, b.shape={b.shape}"
+            f"Codes must have the same shape. Received: a.shape={a.shape}, b.shape={b.shape}"
         )
-    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 2:
-        raise ValueError(f"steps is a whole number, at least 2. Received: steps={steps!r}")
-    t = np.linspace(0, 1, steps).reshape(-1, *[1] * a.ndim)
+    t = np.linspace(0, 1, whole("steps", steps, 2)).reshape(-1, *[1] * a.ndim)
     return a, b, t, np.promote_types(dtype_a, dtype_b)
 
 
-def _codes(name: str, values, rank: int):
+def _codes(name, values, rank):
     """In float64, and the type that the result will have."""
-    values = _finite(name, values)
-    if values.ndim < rank or not values.size:
-        raise ValueError(
-            f"{name} has at least one number and rank {rank} or more. "
-            f"Received: {name}.shape={values.shape}"
-        )
+    values = array(name, values, rank=rank)
     dtype = values.dtype if values.dtype == np.float32 else np.dtype("float64")
     return values.astype("float64"), dtype
 
 
-def _finite(name: str, values) -> np.ndarray:
-    values = np.asarray(values)
-    if values.dtype.kind not in "fiub":
-        raise ValueError(f"{name} holds numbers. Received: {name}.dtype={values.dtype}")
-    if not np.isfinite(values).all():
-        count = int((~np.isfinite(values)).sum())
-        raise ValueError(f"{name} is finite. Received: {name} with {count} NaN or infinite values")
-    return values
-
-
-def _one_for_each(name: str, values, count: int) -> np.ndarray:
-    values = np.asarray(values)
-    if values.shape != (count,):
-        raise ValueError(
-            f"There is one value for each of the {count} codes. "
-            f"Received: {name}.shape={values.shape}"
-        )
-    return values
-
-
-def _flags(values, count: int) -> np.ndarray:
-    values = _one_for_each("has_attribute", values, count)
-    if values.dtype.kind not in "fiub" or not np.isin(values, (0, 1)).all():
-        raise ValueError(
-            "Flags are True and False, or 1 and 0. "
-            f"Received: has_attribute={np.unique(values.astype(str))[:5].tolist()}"
-        )
+def _flags(values, codes):
+    values = array("has_attribute", values, rank=1, exact=True)
+    same_length(codes=codes, has_attribute=values)
+    if not np.isin(values, (0, 1)).all():
+        some = np.unique(values)[:5].tolist()
+        raise ValueError(f"`has_attribute` must hold 0 and 1. Received: has_attribute={some}")
     return values.astype(bool)
 
 
-def _labels(values, count: int) -> np.ndarray:
-    values = _one_for_each("balance", values, count)
-    if values.dtype.kind not in "biuUS":
-        raise ValueError(
-            f"Values to balance are bool, integers or text. Received: balance.dtype={values.dtype}"
-        )
+def _labels(values, codes):
+    values = np.asarray(values)
+    if values.ndim != 1 or values.dtype.kind not in "biuUS":
+        received = f"balance.dtype={values.dtype}, balance.shape={values.shape}"
+        raise ValueError(f"`balance` must be `(n,)` bool, integers or text. Received: {received}")
+    same_length(codes=codes, balance=values)
     return values
