@@ -1,18 +1,23 @@
 """What holds for the whole checkout: imports, lock, stamp, licence of data, README."""
 
+import ast
 import json
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+
+import aelib
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
 import environment  # noqa: E402
+import house  # noqa: E402
 import stamp  # noqa: E402
 
 NUMBERED = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -42,49 +47,148 @@ def test_what_starts_without_tensorflow_and_matplotlib(statement):
     assert python(program).strip() == "set()"
 
 
-def test_rooms_load_on_first_use_and_others_are_unknown():
-    import aelib
+def test_importing_aelib_is_quick():
+    program = "import time; a = time.perf_counter(); import aelib; print(time.perf_counter() - a)"
+    assert min(float(python(program)) for _ in range(3)) < 0.3
 
+
+def test_modules_load_on_first_use_and_others_are_unknown():
     assert aelib.losses.SquaredError and "autoencoder" in dir(aelib)
     with pytest.raises(AttributeError, match="no attribute 'attic'"):
         aelib.attic  # noqa: B018
 
 
-def test_rooms_import_only_earlier_rooms():
-    order = [
-        "information",
-        "pca",
-        "losses",
-        "_adam",
-        "autoencoder",
-        "sparse",
-        "contractive",
-        "denoising",
-        "stacked",
-        "semi_supervised",
-        "ladder",
-        "variational",
-        "latent",
-        "retrieval",
-        "compression",
-        "disentanglement",
-    ]
-    for room in [*order, "claims", "plots", "published"]:
-        text = (ROOT / "aelib" / f"{room}.py").read_text()
-        imported = set(re.findall(r"(?:from|import) aelib\.(\w+)", text))
-        allowed = {"published"} if room == "claims" else set()
-        if room in order:
-            allowed |= set(order[: order.index(room)])
-        assert imported <= allowed, f"{room} imports {imported - allowed}"
+def test_editors_see_every_public_module():
+    tree = ast.parse((ROOT / "aelib" / "__init__.py").read_text())
+    (block,) = (
+        node for node in tree.body if isinstance(node, ast.If) and "TYPE_" in ast.dump(node)
+    )
+    seen = {alias.name for statement in block.body for alias in statement.names}
+    assert seen | {"__version__", "start"} == set(aelib.__all__)
+    assert (ROOT / "aelib" / "py.typed").exists()
 
 
-def test_nothing_imports_the_runner_and_it_imports_no_room_but_data():
-    for path in (ROOT / "aelib").rglob("*.py"):
-        imported = set(re.findall(r"(?:from|import) aelib\.(\w+)", path.read_text()))
-        if "runner" in path.parts:
-            assert imported <= {"runner", "data", "claims", "published"}, path
-        else:
-            assert "runner" not in imported, path
+def test_the_version_is_that_of_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert aelib.__version__ == project["version"]
+    assert f"version: {project['version']}" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_the_rules_of_the_house_hold():
+    assert house.faults(ROOT / "aelib", aelib.MODULES) == []
+
+
+SOUND = {
+    "__init__.py": "import importlib\nimportlib.import_module(f'aelib.{name}')",
+    "_checks.py": "import math",
+    "losses.py": "import keras\nfrom aelib._checks import number",
+    "training.py": "optimizer._momentums; getattr(optimizer, '_velocities', None)",
+    "autoencoder.py": """
+import keras
+from aelib.losses import SquaredError
+from aelib import training
+
+class Autoencoder(keras.Model):
+    def __init__(self):
+        self._graph = training.graph
+        self._graph.name, point._replace(x=1), self.__class__
+
+    def _mine(self, other):
+        return other._mine(super()._mine())
+""",
+    "variational.py": "import aelib.autoencoder",
+    "plots.py": "import matplotlib",
+    "data/__init__.py": "from aelib.data._store import folder",
+    "data/_store.py": "from . import _remote",
+    "data/_remote.py": "import json",
+    "runner/__init__.py": "",
+    "runner/cli.py": "from aelib.runner import task\nfrom aelib import data",
+    "runner/task.py": "",
+}
+ORDER = ("_checks", "data", "losses", "training", "autoencoder", "variational", "plots")
+
+
+def faults_of(folder: Path, changed: dict[str, str]) -> list[str]:
+    for name, text in {**SOUND, **changed}.items():
+        path = folder / "aelib" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return house.faults(folder / "aelib", ORDER)
+
+
+def test_a_sound_tree_has_no_faults(tmp_path):
+    assert faults_of(tmp_path, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "fault"),
+    [
+        # upwards, in every form that an import has
+        ("losses.py", "import aelib.variational", "losses imports variational"),
+        ("losses.py", "from aelib import variational", "losses imports variational"),
+        ("losses.py", "from .variational import x", "losses imports variational"),
+        ("losses.py", "from . import variational as v", "losses imports variational"),
+        ("losses.py", "def f():\n from aelib.variational import x", "losses imports variational"),
+        ("losses.py", "import aelib\naelib.variational.x", "losses imports variational"),
+        (
+            "losses.py",
+            "from importlib import import_module as load\nload('aelib.plots')",
+            "losses imports plots",
+        ),
+        ("losses.py", "__import__('aelib.variational')", "losses imports variational"),
+        ("losses.py", "__import__('aelib.' + name)", "losses imports a module by a computed name"),
+        # circles, the packages' own too
+        ("losses.py", "from aelib import variational", "variational imports itself in a circle"),
+        ("data/_remote.py", "from . import _store", "data._store imports itself in a circle"),
+        # private names of aelib
+        ("losses.py", "from aelib._checks import _number", "private name aelib._checks._number"),
+        ("losses.py", "from aelib import _checks", "imports the private name aelib._checks"),
+        ("losses.py", "from aelib.data import _store", "private name aelib.data._store"),
+        ("data/_store.py", "from aelib.data._remote import _x", "name aelib.data._remote._x"),
+        ("plots.py", "from aelib import losses as l\nl._x", "reaches for the private name l._x"),
+        ("plots.py", "import aelib.losses\naelib.losses._x", "private name aelib.losses._x"),
+        ("plots.py", "from aelib import losses\ngetattr(losses, '_x')", "name losses._x"),
+        # private names of Keras
+        ("losses.py", "optimizer._momentums", "losses uses the private name optimizer._momentums"),
+        ("losses.py", "hasattr(optimizer, '_velocities')", "name optimizer._velocities"),
+        (
+            "losses.py",
+            "class A(Model):\n def f(self): self._tracker.unlock()",
+            "losses uses the private name self._tracker",
+        ),
+        (
+            "losses.py",
+            "class A(Model):\n def f(self): return super()._flatten_layers()",
+            "losses uses the private name super._flatten_layers",
+        ),
+        ("losses.py", "from keras.src.testing import x", "imports keras.src.testing.x"),
+        ("losses.py", "import keras.src.losses", "imports keras.src.losses"),
+        ("losses.py", "import keras\nkeras.src.x", "imports keras.src"),
+        # size
+        ("losses.py", "\n" * 351, "losses has 351 lines, more than 350"),
+        ("data/_store.py", "\n" * 401, "data._store has 401 lines, more than 400"),
+        # parts that stand apart
+        ("plots.py", "from aelib.variational import x", "plots imports a model"),
+        ("plots.py", "import aelib.runner.cli", "plots imports runner"),
+        ("runner/task.py", "import aelib.losses", "runner.task imports losses"),
+        ("extra.py", "", "extra is not in MODULES"),
+    ],
+)
+def test_each_sin_is_caught(tmp_path, name, text, fault):
+    assert any(fault in found for found in faults_of(tmp_path, {name: text}))
+
+
+def test_a_module_that_is_gone_and_too_many_lines_are_caught(tmp_path):
+    long = {f"{name}.py": "\n" * 349 for name in ("losses", "training", "autoencoder")}
+    many = {f"data/x{i}.py": "\n" * 300 for i in range(20)}
+    assert faults_of(tmp_path, {**long, **many}) == []
+    (tmp_path / "aelib" / "plots.py").unlink()
+    assert house.faults(tmp_path / "aelib", ORDER) == ["plots is in MODULES and nowhere else"]
+    parts = [f"x{i}" for i in range(14)]
+    for part in parts:
+        (tmp_path / "aelib" / f"{part}.py").write_text("\n" * 300)
+    (found,) = house.faults(tmp_path / "aelib", (*ORDER[:-1], *parts))
+    assert found.startswith("the library has 52") and found.endswith(", more than 4600")
 
 
 def test_another_backend_is_refused_in_one_clear_line():
