@@ -115,9 +115,7 @@ def _ends(a, b, steps):
     a, dtype_a = _codes("a", a, 1)
     b, dtype_b = _codes("b", b, 1)
     if a.shape != b.shape:
-        raise ValueError(
-            f"Codes must have the same shape. Received: a.shape={a.shape}, b.shape={b.shape}"
-        )
+        raise ValueError(f"Codes must match. Received: a.shape={a.shape}, b.shape={b.shape}")
     t = np.linspace(0, 1, whole("steps", steps, 2)).reshape(-1, *[1] * a.ndim)
     return a, b, t, np.promote_types(dtype_a, dtype_b)
 

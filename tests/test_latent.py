@@ -187,7 +187,7 @@ def test_arrays_that_do_not_match_are_refused():
     for bad in (has * 2, has - 0.5, np.where(has, np.nan, 1.0), has.astype(str)):
         with pytest.raises(ValueError, match="Received: has_attribute"):
             attribute_vector(codes, bad)
-    with pytest.raises(ValueError, match=r"Received: codes.shape=\(120, 3\), balance.shape=\(119,\)"):
+    with pytest.raises(ValueError, match=r"Received: codes.*, balance.shape=\(119,\)"):
         attribute_vector(codes, has, other[1:])
     for bad in (other.astype(float), np.array([None] * 120)):
         with pytest.raises(ValueError, match="Received: balance.dtype="):
