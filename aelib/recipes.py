@@ -1,26 +1,22 @@
-"""Networks and training that lessons share, so that a lesson shows what is new in it.
+"""Networks and training that lessons share, so that a lesson shows only what is new in it.
 
-One optimiser throughout: Adam with a warm-up and half a cosine. Two choices are not Keras's:
-
-- The learning rate rises linearly over the first 5 % of the steps. Adam's first steps are as long
-  as the learning rate allows, whatever the gradients, because they divide by an average of few
-  of them. Without a warm-up the peak rates used here push units where no gradient brings
-  them back.
-- `beta_2=0.95`. Adam divides by the root mean square of some `1 / (1 - beta_2)` past gradients.
-  Trainings here take a few hundred to some thousand steps, and gradients shrink quickly: with
-  Keras's 0.999 the large first ones would shorten the steps to the end.
+The optimiser is Adam with a warm-up, half a cosine and two choices that are not Keras's defaults.
+The learning rate rises over the first 5 % of the steps: Adam's first steps are as long as the rate
+allows, whatever the gradients, because few are averaged yet, and at the peak rate they push units
+to where no gradient brings them back. And `beta_2=0.95`: Adam divides by the root mean square of
+about the last twenty gradients. Gradients shrink quickly here, and with Keras's 0.999 the first,
+large ones would shorten the next thousand steps.
 """
 
 from collections.abc import Sequence
+from functools import partial
+from math import prod
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers
 
-from aelib._checks import number, whole
-
-Halves = tuple[keras.Sequential, keras.Sequential]
+from aelib._checks import flag, number, whole
 
 
 def dense(
@@ -31,47 +27,37 @@ def dense(
     activation: str = "gelu",
     variational: bool = False,
     output_activation: str | None = None,
-) -> Halves:
+) -> tuple[keras.Sequential, keras.Sequential]:
     """An encoder of dense layers and its mirror image as decoder.
 
-    The last two layers of the decoder are float32 under any dtype policy. To start it at a
-    mean image, assign to `decoder.layers[-2].bias`.
+    To start the decoder at a mean image, assign to `decoder.layers[-2].bias`. Its last two
+    layers are float32 under any dtype policy.
 
     Args:
         shape: of one image.
-        units: widths of the hidden layers of the encoder; the decoder has them reversed.
+        units: widths of the hidden layers; the decoder has them in reverse order.
         code_dim: int, dimensions of the code.
-        activation: of the hidden layers; the code has none.
-        variational: whether the encoder's outputs are a mean and a log-variance for each
-            dimension of the code, as `VariationalAutoencoder` expects.
-        output_activation: of the pixels, `"sigmoid"` for example.
-
-    Returns:
-        The encoder, `(batch, *shape)` to `(batch, code_dim)`, twice as many if variational,
-        and the decoder.
+        activation, output_activation: of the hidden layers and the pixels; the code has none.
+        variational: whether the encoder's `2 * code_dim` outputs are means and log-variances.
 
     Example:
 
     ```python
-    from aelib import recipes
-    from aelib.autoencoder import Autoencoder
+    from aelib import autoencoder, recipes
 
-    autoencoder = Autoencoder(*recipes.dense((28, 28, 1), [256, 64], code_dim=8))
+    model = autoencoder.Autoencoder(*recipes.dense((28, 28, 1), [256, 64], code_dim=8))
     ```
     """
-    shape, units = _sizes("shape", shape), _sizes("units", units)
+    shape, units = _sizes("shape", shape, 1), _sizes("units", units, 0)
     code_dim = whole("code_dim", code_dim, 1)
-    encoder = keras.Sequential([keras.Input(shape), layers.Flatten()])
-    decoder = keras.Sequential([keras.Input((code_dim,))])
-    # In an order that published results depend on: each layer draws a seed when it is made.
-    for width in units:
-        encoder.add(layers.Dense(width, activation))
-    for width in reversed(units):
-        decoder.add(layers.Dense(width, activation))
-    encoder.add(layers.Dense((1 + variational) * code_dim))
-    decoder.add(layers.Dense(int(np.prod(shape)), output_activation, dtype="float32"))
-    decoder.add(layers.Reshape(shape, dtype="float32"))
-    return encoder, decoder
+    # Each layer draws a seed when it is made; published results depend on this order.
+    hidden = [layers.Dense(width, activation) for width in units]
+    mirrored = [layers.Dense(width, activation) for width in reversed(units)]
+    code = layers.Dense(code_dim * (1 + flag("variational", variational)))
+    pixels = layers.Dense(prod(shape), output_activation, dtype="float32")
+    image = layers.Reshape(shape, dtype="float32")
+    encoder = keras.Sequential([keras.Input(shape), layers.Flatten(), *hidden, code])
+    return encoder, keras.Sequential([keras.Input((code_dim,)), *mirrored, pixels, image])
 
 
 def convolutional(
@@ -82,44 +68,35 @@ def convolutional(
     activation: str = "gelu",
     variational: bool = False,
     output_activation: str | None = None,
-) -> Halves:
-    """An encoder of strided convolutions and its mirror image as decoder, for images of any size.
-
-    Every convolution halves height and width, rounded up; a dense layer makes the code. The
-    decoder crops what it draws beyond the image. See `dense` for the other arguments.
+) -> tuple[keras.Sequential, keras.Sequential]:
+    """As `dense`, with 4 x 4 convolutions that each halve height and width, rounded up.
 
     Args:
-        shape: of one image, `(height, width, channels)`.
-        channels: of each convolution of the encoder, at least one; its kernels are 4 x 4.
+        shape: of one image, `(height, width, channels)`; the decoder crops what it draws beyond.
+        channels: of each convolution of the encoder, at least one.
     """
-    shape, channels = _sizes("shape", shape, 3), _sizes("channels", channels)
-    code_dim = whole("code_dim", code_dim, 1)
-    encoder = keras.Sequential([keras.Input(shape)])
-    for width in channels:
-        encoder.add(layers.Conv2D(width, 4, 2, "same", activation=activation))
-    grid = encoder.output_shape[1:]
-    encoder.add(layers.Flatten())
-    encoder.add(layers.Dense((1 + variational) * code_dim))
-    decoder = keras.Sequential([keras.Input((code_dim,))])
-    decoder.add(layers.Dense(int(np.prod(grid)), activation))
-    decoder.add(layers.Reshape(grid))
-    for width in channels[-2::-1]:
-        decoder.add(layers.Conv2DTranspose(width, 4, 2, "same", activation=activation))
-    last = {"activation": output_activation, "dtype": "float32"}
-    decoder.add(layers.Conv2DTranspose(shape[2], 4, 2, "same", **last))
-    height, width = decoder.output_shape[1:3]
-    beyond = ((0, height - shape[0]), (0, width - shape[1]))
-    decoder.add(layers.Cropping2D(beyond, dtype="float32"))
-    return encoder, decoder
+    shape, channels = _sizes("shape", shape, 3, 3), _sizes("channels", channels, 1)
+    code_dim, factor = whole("code_dim", code_dim, 1), 2 ** len(channels)
+    height, width = (-(-side // factor) for side in shape[:2])
+    down = [layers.Conv2D(n, 4, 2, "same", activation=activation) for n in channels]
+    code = layers.Dense(code_dim * (1 + flag("variational", variational)))
+    grid = (height, width, channels[-1])
+    start = layers.Dense(prod(grid), activation)
+    grow = partial(layers.Conv2DTranspose, kernel_size=4, strides=2, padding="same")
+    up = [grow(n, activation=activation) for n in channels[-2::-1]]
+    pixels = grow(shape[2], activation=output_activation, dtype="float32")
+    beyond = ((0, factor * height - shape[0]), (0, factor * width - shape[1]))
+    image = layers.Cropping2D(beyond, dtype="float32")
+    encoder = keras.Sequential([keras.Input(shape), *down, layers.Flatten(), code])
+    decoder = [keras.Input((code_dim,)), start, layers.Reshape(grid), *up, pixels, image]
+    return encoder, keras.Sequential(decoder)
 
 
-def schedule(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Linear warm-up from 0 to `peak` over 5 % of the steps, then half a cosine down to 0."""
+def schedule(peak: float, steps: int) -> keras.optimizers.schedules.CosineDecay:
+    """Linear warm-up to `peak` over 5 % of the steps, then half a cosine down to 0."""
     peak, steps = number("peak", peak, 0, above=True), whole("steps", steps, 1)
-    warm_up = steps // 20
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, steps - warm_up, warmup_target=peak, warmup_steps=warm_up
-    )
+    warm_up = {"warmup_target": peak, "warmup_steps": steps // 20}
+    return keras.optimizers.schedules.CosineDecay(0.0, steps - steps // 20, **warm_up)
 
 
 def adam(peak: float, steps: int) -> keras.optimizers.Adam:
@@ -135,25 +112,18 @@ def fit(
     epochs: int,
     peak: float,
     batch_size: int = 128,
-    **more: Any,
+    **more,
 ) -> dict[str, list[float]]:
-    """Compiles `model` with `loss` and `adam` over all the steps, and trains it on arrays.
-
-    Args:
-        more: passed to `model.fit`: `y`, `validation_data`, `callbacks`, ...
-
-    Returns:
-        The history: the mean of every metric in every epoch.
-    """
+    """Trains `model` on arrays with `adam`; `more` goes to `model.fit`. Returns the history."""
     epochs, batch_size = whole("epochs", epochs, 1), whole("batch_size", batch_size, 1)
     batches = -(-len(keras.tree.flatten(x)[0]) // batch_size)
     model.compile(adam(peak, epochs * batches), loss)
-    done = model.fit(x, batch_size=batch_size, epochs=epochs, **{"verbose": 0} | more)
-    return done.history
+    return model.fit(x, batch_size=batch_size, epochs=epochs, **{"verbose": 0} | more).history
 
 
-def _sizes(name: str, values: Sequence[int], rank: int | None = None) -> tuple[int, ...]:
+def _sizes(name: str, values: Sequence[int], low: int, high: int = 99) -> tuple[int, ...]:
     values = tuple(whole(name, value, 1) for value in values)
-    if rank and len(values) != rank:
-        raise ValueError(f"`{name}` must hold {rank} integers. Received: {name}={values}")
+    if not low <= len(values) <= high:
+        more = "" if high == low else " or more"
+        raise ValueError(f"`{name}` must hold {low}{more} integers. Received: {name}={values}")
     return values
