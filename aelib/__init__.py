@@ -4,7 +4,6 @@
 `aelib.autoencoder`, ...) loads when it is first used.
 """
 
-import importlib
 import os
 from typing import TYPE_CHECKING
 
@@ -116,11 +115,15 @@ def start(seed: int) -> None:
 
 def __getattr__(name: str):
     if name in MODULES:
-        return importlib.import_module(f"aelib.{name}")
+        from aelib._quiet import import_quietly
+
+        return import_quietly(f"aelib.{name}")
     if name == "load_model":
-        return importlib.import_module("aelib.autoencoder").load_model
+        return __getattr__("autoencoder").load_model
     if name == "__version__":
-        return importlib.import_module("importlib.metadata").version("aelib")
+        from importlib.metadata import version
+
+        return version("aelib")
     raise AttributeError(f"module 'aelib' has no attribute {name!r}")
 
 

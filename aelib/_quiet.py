@@ -5,22 +5,27 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
 
-def import_tensorflow():
-    """Imports TensorFlow, lists its devices and returns the module; its log stays unseen.
+def import_quietly(name: str):
+    """Imports the module `name`; the log of TensorFlow, if that comes with it, stays unseen.
 
     The log is shown if the import raises, and left alone if `AELIB_VERBOSE` is 1.
     """
-    if "tensorflow" not in sys.modules and os.environ.get("AELIB_VERBOSE") != "1":
-        with _without_log():
-            import tensorflow as tf
-
+    if "tensorflow" in sys.modules or os.environ.get("AELIB_VERBOSE") == "1":
+        return import_module(name)
+    with _without_log():
+        module = import_module(name)
+        if tf := sys.modules.get("tensorflow"):
             # A missing CUDA is reported here. Physical devices: they can still be configured.
             tf.config.list_physical_devices()
-    import tensorflow as tf
+    return module
 
-    return tf
+
+def import_tensorflow():
+    """Imports TensorFlow without its log and returns it."""
+    return import_quietly("tensorflow")
 
 
 @contextmanager

@@ -2,14 +2,38 @@
 
 import os
 
-import aelib  # noqa: F401  (first: it chooses Keras's TensorFlow backend)
+import aelib
 
 os.environ.setdefault("MPLBACKEND", "agg")
+aelib.start(0)
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
+
+# Every other skipped test fails a run with `--count-skips`, which `make test` uses.
+MAY_SKIP = [
+    "a small file system cannot be mounted here",
+    "descriptors are POSIX",
+    "signals are POSIX",
+    *([] if os.environ.get("AELIB_DATA_DIR") else ["not on this machine: set AELIB_DATA_DIR"]),
+]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--count-skips", action="store_true", help="unexpected skips are failures")
+
+
+def pytest_sessionfinish(session):
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not session.config.getoption("--count-skips"):
+        return  # a worker of xdist, whose reports its controller has
+    skipped = [report.longrepr[2] for report in reporter.stats.get("skipped", ())]
+    unexpected = [why for why in skipped if not any(reason in why for reason in MAY_SKIP)]
+    if unexpected:
+        reporter.write_line(f"\nUnexpected skips: {unexpected}", red=True)
+        session.exitstatus = session.exitstatus or 1
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
     python tools/stamp.py owner/name
 
-The address is one value, `[project.urls] Repository` in pyproject.toml. From it come the
-badge and the Colab column of README.md, `repository-code` in CITATION.cff and the install
-line in the Colab cell of every notebook. Stamping again, with the same or another
-address, replaces what was there.
+The page's own address, pasted from a browser, does as well. The address is one value,
+`[project.urls] Repository` in pyproject.toml. From it come the badge of README.md,
+`repository-code` in CITATION.cff and the install line in the Colab cell of every notebook.
+Stamping again, with the same or another address, replaces what was there.
 """
 
 import json
@@ -18,8 +18,11 @@ COLAB = "https://colab.research.google.com"
 
 def stamp(root: Path, repository: str) -> list[Path]:
     """Stamps the checkout at `root`; returns the files that changed."""
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
-        raise SystemExit(f"An address is owner/name. Received: REPO={repository!r}")
+    pasted = r"(?:https?://)?(?:www\.)?github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?(?:/.*|[?#].*)?"
+    match = re.fullmatch(f"{pasted}|([\\w.-]+/[\\w.-]+)", repository.strip())
+    if not match:
+        raise SystemExit(f"`REPO` must be owner/name. Received: REPO={repository!r}")
+    repository = match[1] or match[2]
     address = f"https://github.com/{repository}"
     edits = {
         root / "pyproject.toml": lambda text: _line("Repository = ", f'"{address}"', text),
@@ -60,7 +63,7 @@ def _colab_cell(text: str, address: str) -> str:
     for cell in notebook["cells"]:
         if "colab" in cell["metadata"].get("tags", ()):
             *head, _ = "".join(cell["source"]).splitlines(keepends=True)
-            cell["source"] = [*head, f"    %pip install -q git+{address}"]
+            cell["source"] = [*head, f'    %pip install -q "aelib[course] @ git+{address}"']
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
