@@ -56,7 +56,8 @@ class Module:
     @property
     def part(self) -> str:
         """`losses` of `aelib.losses`, `data` of `aelib.data.faces`, "" of `aelib`."""
-        return [*self.name.split("."), ""][1]
+        part = [*self.name.split("."), ""][1]
+        return "runner" if part == "__main__" else part  # `python -m aelib` is the command
 
     def read_imports(self, modules: set[str]) -> None:
         skipped = {id(node) for node in _type_checking(self.tree)}
