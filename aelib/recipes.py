@@ -1,11 +1,9 @@
 """Networks and training that lessons share, so that a lesson shows only what is new in it.
 
-The optimiser is Adam with a warm-up, half a cosine and two choices that are not Keras's defaults.
-The learning rate rises over the first 5 % of the steps: Adam's first steps are as long as the rate
-allows, whatever the gradients, because few are averaged yet, and at the peak rate they push units
-to where no gradient brings them back. And `beta_2=0.95`: Adam divides by the root mean square of
-about the last twenty gradients. Gradients shrink quickly here, and with Keras's 0.999 the first,
-large ones would shorten the next thousand steps.
+The optimiser is Adam with two choices that are not Keras's. The learning rate rises over 5 % of the
+steps: Adam's first steps are as long as the rate allows, whatever the gradients, because few are
+averaged yet, and at the peak rate they push units to where no gradient is. And `beta_2=0.95`: Adam
+averages some twenty squared gradients; at Keras's 0.999 large first ones shorten a thousand steps.
 """
 
 from collections.abc import Sequence
@@ -14,7 +12,7 @@ from math import prod
 from typing import Any
 
 import keras
-from keras import layers
+from keras import Model, layers
 
 from aelib._checks import flag, number, whole
 
@@ -30,8 +28,7 @@ def dense(
 ) -> tuple[keras.Sequential, keras.Sequential]:
     """An encoder of dense layers and its mirror image as decoder.
 
-    To start the decoder at a mean image, assign to `decoder.layers[-2].bias`. Its last two
-    layers are float32 under any dtype policy.
+    Pixels are float32 under any dtype policy; `decoder.layers[-2].bias` can start at their mean.
 
     Args:
         shape: of one image.
@@ -43,9 +40,9 @@ def dense(
     Example:
 
     ```python
-    from aelib import autoencoder, recipes
+    import aelib
 
-    model = autoencoder.Autoencoder(*recipes.dense((28, 28, 1), [256, 64], code_dim=8))
+    encoder, decoder = aelib.recipes.dense((28, 28, 1), [256, 64], code_dim=8)
     ```
     """
     shape, units = _sizes("shape", shape, 1), _sizes("units", units, 0)
@@ -69,26 +66,22 @@ def convolutional(
     variational: bool = False,
     output_activation: str | None = None,
 ) -> tuple[keras.Sequential, keras.Sequential]:
-    """As `dense`, with 4 x 4 convolutions that each halve height and width, rounded up.
+    """As `dense`, with a 4 x 4 convolution for each of `channels`, which halves height and width.
 
-    Args:
-        shape: of one image, `(height, width, channels)`; the decoder crops what it draws beyond.
-        channels: of each convolution of the encoder, at least one.
+    Images may have any size: halves are rounded up, and the decoder crops what is too much.
     """
     shape, channels = _sizes("shape", shape, 3, 3), _sizes("channels", channels, 1)
     code_dim, factor = whole("code_dim", code_dim, 1), 2 ** len(channels)
-    height, width = (-(-side // factor) for side in shape[:2])
+    grid = (-(-shape[0] // factor), -(-shape[1] // factor), channels[-1])
     down = [layers.Conv2D(n, 4, 2, "same", activation=activation) for n in channels]
     code = layers.Dense(code_dim * (1 + flag("variational", variational)))
-    grid = (height, width, channels[-1])
-    start = layers.Dense(prod(grid), activation)
     grow = partial(layers.Conv2DTranspose, kernel_size=4, strides=2, padding="same")
-    up = [grow(n, activation=activation) for n in channels[-2::-1]]
-    pixels = grow(shape[2], activation=output_activation, dtype="float32")
-    beyond = ((0, factor * height - shape[0]), (0, factor * width - shape[1]))
-    image = layers.Cropping2D(beyond, dtype="float32")
+    beyond = ((0, factor * grid[0] - shape[0]), (0, factor * grid[1] - shape[1]))
+    decoder = [keras.Input((code_dim,)), layers.Dense(prod(grid), activation), layers.Reshape(grid)]
+    decoder += [grow(n, activation=activation) for n in channels[-2::-1]]
+    decoder += [grow(shape[2], activation=output_activation, dtype="float32")]
+    decoder += [layers.Cropping2D(beyond, dtype="float32")]
     encoder = keras.Sequential([keras.Input(shape), *down, layers.Flatten(), code])
-    decoder = [keras.Input((code_dim,)), start, layers.Reshape(grid), *up, pixels, image]
     return encoder, keras.Sequential(decoder)
 
 
@@ -105,14 +98,7 @@ def adam(peak: float, steps: int) -> keras.optimizers.Adam:
 
 
 def fit(
-    model: keras.Model,
-    x: Any,
-    loss: Any,
-    *,
-    epochs: int,
-    peak: float,
-    batch_size: int = 128,
-    **more,
+    model: Model, x: Any, loss: Any, *, epochs: int, peak: float, batch_size: int = 128, **more: Any
 ) -> dict[str, list[float]]:
     """Trains `model` on arrays with `adam`; `more` goes to `model.fit`. Returns the history."""
     epochs, batch_size = whole("epochs", epochs, 1), whole("batch_size", batch_size, 1)
