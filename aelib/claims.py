@@ -1,40 +1,27 @@
 """Checked claims and recorded numbers.
 
-A notebook never only says what it found. It calls `claim`, which compares a measured
-number with a bound, prints one line, and raises when the claim does not hold, or when it
-would hold for the baseline as well: then it says nothing about the method. `record` keeps
-the numbers of the table "here / in the paper".
-
-Under the `aelib` command everything is also written to the file that the environment
-variable `AELIB_EVENTS` names, one JSON object a line, so that a run that dies keeps what
-it had measured.
+A notebook never only says what it found: `claim` holds a measured number against a bound, shows
+the result and goes on. `finish`, in the last cell, raises if any claim failed. Under the `aelib`
+command everything is also written to the file that the environment variable `AELIB_EVENTS` names,
+one JSON object a line, so that a run that dies keeps what it had measured.
 """
 
-import importlib.metadata
 import json
 import math
-import operator
 import os
-import platform
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
+from aelib._format import FORMULA, RELATIONS, fault, format_number, printable, summary, texts
 from aelib.published import PUBLISHED
 
 EVENTS_VARIABLE = "AELIB_EVENTS"
 
-_RELATIONS = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-}
-_VERSIONED = ("aelib", "tensorflow", "keras", "numpy", "scikit-learn", "matplotlib")
-
 
 class ClaimFailed(AssertionError):
-    """A claim does not hold, or says nothing because its baseline meets the bound as well."""
+    """Claims of a notebook failed, or none was made."""
 
 
 @dataclass(frozen=True)
@@ -51,39 +38,30 @@ class Claim:
     holds: bool
 
 
-@dataclass(frozen=True)
-class Record:
-    """One recorded number. The fields are those of `results.json`."""
-
-    name: str
-    value: float
-    unit: str
-
-
+@dataclass
 class _Run:
     """What this process has claimed and recorded since `begin`."""
 
-    def __init__(self, datasets: tuple[str, ...] = (), binding: bool = True):
-        self.datasets = datasets
-        self.binding = binding
-        self.claims: dict[str, Claim] = {}
-        self.records: dict[str, Record] = {}
+    datasets: list[str] = field(default_factory=list)
+    binding: bool = True
+    claims: dict[str, Claim] = field(default_factory=dict)
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 _run = _Run()
 
 
-def begin(*, datasets: list[str] | tuple[str, ...], binding: bool = True) -> None:
+def begin(*, datasets: Iterable[str], binding: bool = True) -> None:
     """Starts a notebook's list of claims; the set-up cell calls it once.
 
     Args:
         datasets: names of the datasets really used, as `data.load` reports them.
-        binding: False on data that the notebook was not written for, such as a reader's
-            own images: claims are then reported and marked, and never raise.
+        binding: False on data that the notebook was not written for, such as a reader's own
+            images: claims are then only reported.
     """
     global _run
-    _run = _Run(tuple(datasets), binding)
-    _emit("begin", datasets=list(datasets), device=_device(), versions=versions())
+    _run = _Run(list(datasets), binding)
+    _emit("begin", datasets=_run.datasets, binding=binding, device=_device())
 
 
 def claim(
@@ -95,47 +73,89 @@ def claim(
     baseline: float | None = None,
     unit: str = "",
     source: str = "",
-    stops: bool = True,
 ) -> None:
-    """Checks `measured relation bound`, prints one line and keeps the result.
+    """Checks `measured relation bound`, shows the result and keeps it; a failure does not raise.
+
+    A claim fails if it does not hold, if a value is not finite, or if the baseline meets the bound
+    as well: then it says nothing about the method. The same statement again replaces it.
 
     Args:
         statement: one sentence that a reader could disagree with.
         measured: the number that was measured.
         relation: one of `<`, `<=`, `>`, `>=`, `==`.
         bound: what it is held against.
-        baseline: the same measurement for the method that this one is compared with. It
-            must *not* meet the bound, or the claim would hold without the method.
+        baseline: the same measurement for the method that this one is compared with.
         unit: of `measured`, `bound` and `baseline`.
         source: paper, section or equation that the bound comes from.
-        stops: False for an aim that has not been reached yet, and of which the text says so:
-            where it fails it is shown and counted as failing, and the notebook goes on.
 
     Raises:
-        ClaimFailed: if the claim does not hold, a value is not finite, or the baseline
-            meets the bound as well. Never on data the notebook was not written for, nor
-            with `stops=False`.
-        ValueError: for an empty statement, an unknown relation, or a value that is no number.
+        ValueError: If an argument is invalid.
     """
-    if not isinstance(statement, str) or not statement.strip():
-        raise ValueError(f"A claim needs a statement. Received: statement={statement!r}")
-    if relation not in _RELATIONS:
-        raise ValueError(
-            f"Unknown relation, use one of {', '.join(_RELATIONS)}. Received: relation={relation!r}"
-        )
-    measured = _number("measured", measured)
-    bound = _number("bound", bound)
+    statement = _text("statement", statement)
+    unit, source = _text("unit", unit), _text("source", source)
+    if not statement:
+        raise ValueError(f"`statement` must not be empty. Received: statement={statement!r}")
+    if relation not in RELATIONS:
+        options = ", ".join(RELATIONS)
+        raise ValueError(f"`relation` must be one of {options}. Received: relation={relation!r}")
+    measured, bound = _number("measured", measured), _number("bound", bound)
     baseline = None if baseline is None else _number("baseline", baseline)
-
-    fault = _fault(measured, relation, bound, baseline)
-    result = Claim(
-        statement, measured, relation, bound, baseline, unit, source, holds=fault is None
-    )
+    result = Claim(statement, measured, relation, bound, baseline, unit, source, holds=False)
+    result = replace(result, holds=not fault(result))
     _run.claims[statement] = result
-    _emit("claim", **asdict(result), binding=_run.binding)
-    print(_line(result, fault), flush=True)
-    if fault is not None and _run.binding and stops:
-        raise ClaimFailed(f"{statement}: {fault}")
+    _emit("claim", **asdict(result))
+    _show(result)
+
+
+def same(what: str, ours: Any, theirs: Any, tolerance: float = 1e-5) -> None:
+    """Claims that a formula written out in the notebook is the library's.
+
+    Args:
+        what: the statement, such as "the penalty is the library's".
+        ours, theirs: numbers or arrays of one shape.
+        tolerance: bound of their largest absolute difference, over `max(1, largest |theirs|)`.
+
+    Raises:
+        ValueError: If the shapes differ or are empty, or a value is not a number.
+    """
+    import numpy as np
+
+    arrays = []
+    for name, value in (("ours", ours), ("theirs", theirs)):
+        try:
+            arrays.append(np.asarray(value, "float64"))
+        except (TypeError, ValueError):
+            raise ValueError(f"`{name}` must hold numbers. Received: {name}={value!r}") from None
+    first, second = arrays
+    if first.shape != second.shape or not first.size:
+        raise ValueError(
+            "`ours` and `theirs` must have the same shape and must not be empty. "
+            f"Received: ours.shape={first.shape}, theirs.shape={second.shape}"
+        )
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(first - second).max() / max(1.0, np.abs(second).max())
+    claim(what, difference, "<=", tolerance, unit="largest difference", source=FORMULA)
+
+
+def finish() -> None:
+    """Says how many claims hold; the last cell of every notebook.
+
+    Raises:
+        ClaimFailed: Naming every claim that failed, or if none was made. Never on data that the
+            notebook was not written for.
+    """
+    made = list(_run.claims.values())
+    if _run.binding and not made:
+        raise ClaimFailed("No claims were made: run the cells above first.")
+    text = summary((item.source, item.holds) for item in made)
+    elsewhere = "" if _run.binding else ", on data that this notebook was not written for"
+    print(f"{text}{elsewhere}", flush=True)
+    failed = [item for item in made if _run.binding and not item.holds]
+    lines = [f"✗ {item.statement}: {fault(item)}" for item in failed]
+    message = "\n".join([f"{text}. Not reached:", *lines]) if failed else ""
+    _emit("finish", message=message)
+    if failed:
+        raise ClaimFailed(message)
 
 
 def record(name: str, value: float, *, unit: str) -> None:
@@ -144,100 +164,55 @@ def record(name: str, value: float, *, unit: str) -> None:
     Rates, errors and accuracies are fractions; likelihoods are negative, in nats per image.
 
     Raises:
-        ValueError: if the name is not an identifier, or the value is not a finite number.
+        ValueError: If the name is not an identifier, or the value is not a finite number.
     """
     if not isinstance(name, str) or not name.isidentifier():
-        raise ValueError(
-            f"A record's name is an identifier such as 'sse_2d'. Received: name={name!r}"
-        )
+        raise ValueError(f"`name` must be an identifier such as 'sse_2d'. Received: name={name!r}")
     value = _number("value", value)
     if not math.isfinite(value):
-        raise ValueError(f"A record is a finite number. Received: {name}={value}")
-    _run.records[name] = Record(name, value, unit)
-    _emit("record", **asdict(_run.records[name]))
+        raise ValueError(f"`value` must be finite. Received: value={value} for {name!r}")
+    _run.records[name] = {"name": name, "value": value, "unit": _text("unit", unit)}
+    _emit("record", **_run.records[name])
 
 
 def paper_table() -> str:
-    """The table "here / in the paper" of what was recorded so far, as Markdown."""
-    return markdown_table(
-        _run.records.values(), here=f"here, on {' and '.join(_run.datasets) or 'this data'}"
-    )
-
-
-def markdown_table(records, *, here: str) -> str:
-    """`records` beside the published numbers of `aelib.published`, as a Markdown table."""
+    """What was recorded so far beside the published numbers, as a Markdown table."""
+    here = f"here, on {' and '.join(_run.datasets) or 'this data'}"
     lines = [f"| record | unit | {here} | in the paper | source |", "|---|---|---|---|---|"]
-    for item in records:
-        paper = PUBLISHED.get(item.name)
-        value, source = (format_number(paper.value), paper.source) if paper else ("", "")
-        lines.append(
-            f"| `{item.name}` | {item.unit} | {format_number(item.value)} | {value} | {source} |"
-        )
+    for name, item in _run.records.items():
+        paper = PUBLISHED.get(name)
+        theirs = f"{format_number(paper.value)} | {paper.source}" if paper else " | "
+        lines.append(f"| `{name}` | {item['unit']} | {format_number(item['value'])} | {theirs} |")
     return "\n".join(lines)
 
 
-def format_number(value: float) -> str:
-    """Four significant digits, whole numbers whole: what tables and claims print."""
-    if not math.isfinite(value):
-        return str(value)
-    if value == int(value) and abs(value) < 1e6:
-        return str(int(value))
-    digits = 3 - math.floor(math.log10(abs(value)))
-    return f"{value:.{digits}f}" if 0 <= digits <= 6 else f"{value:.4g}"
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that a result may depend on, as far as installed."""
-    found = {"python": platform.python_version()}
-    for name in _VERSIONED:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _number(name: str, value) -> float:
+def _number(name: str, value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise ValueError(
-            f"A claim or record holds one number. Received: {name}={value!r}"
-        ) from None
+        raise ValueError(f"`{name}` must be one number. Received: {name}={value!r}") from None
 
 
-def _fault(measured: float, relation: str, bound: float, baseline: float | None) -> str | None:
-    """Why the claim fails, or None."""
-    values = {"measured": measured, "bound": bound, "baseline": baseline}
-    for name, value in values.items():
-        if value is not None and not math.isfinite(value):
-            return f"{name} is {value}, not a finite number"
-    holds = _RELATIONS[relation]
-    limit = f"{relation} {format_number(bound)}"
-    if not holds(measured, bound):
-        return f"measured {format_number(measured)}, which is not {limit}"
-    if baseline is not None and holds(baseline, bound):
-        return f"the baseline meets the bound as well: {format_number(baseline)} {limit}"
-    return None
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"`{name}` must be a string. Received: {name}={value!r}")
+    return printable(value).strip()
 
 
-def _line(result: Claim, fault: str | None) -> str:
-    mark = "✓" if result.holds else "✗" if _run.binding else "○"
-    measured, bound = format_number(result.measured), format_number(result.bound)
-    text = f"{mark} {result.statement}: {measured} {result.relation} {bound}"
-    if result.unit:
-        text += f" {result.unit}"
-    if result.baseline is not None:
-        text += f" (baseline {format_number(result.baseline)})"
-    if result.source:
-        text += f" [{result.source}]"
-    if fault is not None:
-        verdict = "fails" if _run.binding else "does not hold on this data, so it is only reported"
-        text += f" — {verdict}: {fault}"
-    return text
+def _show(item: Claim) -> None:
+    """Prints one line; a notebook shows it as Markdown, which wraps, with that line beside it."""
+    plain, markdown = texts(item, _run.binding)
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if getattr(shell, "kernel", None) is None:
+        print(plain, flush=True)
+        return
+    from IPython.display import display
+
+    display({"text/markdown": markdown, "text/plain": plain}, raw=True)
 
 
-def _emit(kind: str, **fields) -> None:
+def _emit(kind: str, **fields: Any) -> None:
     path = os.environ.get(EVENTS_VARIABLE)
     if path:
         with open(path, "a", encoding="utf-8") as file:
@@ -246,10 +221,7 @@ def _emit(kind: str, **fields) -> None:
 
 def _device() -> str:
     """What TensorFlow computes on, if the notebook has imported it, else the processor."""
-    tensorflow = sys.modules.get("tensorflow")
-    gpus = tensorflow.config.list_physical_devices("GPU") if tensorflow else []
-    names = [
-        tensorflow.config.experimental.get_device_details(gpu).get("device_name", "GPU")
-        for gpu in gpus
-    ]
+    config = getattr(sys.modules.get("tensorflow"), "config", None)
+    gpus = config.list_physical_devices("GPU") if config else []
+    names = [config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
     return ", ".join(names) or f"CPU, {os.cpu_count()} cores"

@@ -5,5 +5,5 @@ start in the notebooks' own processes.
 """
 
 
-class Refused(Exception):
+class UsageError(Exception):
     """Something that the user must put right first; the text says what, and what exists."""

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from aelib.runner import Refused
+from aelib.runner import UsageError
 from aelib.runner.plan import DATA_VARIABLE, resolve_data_folder
 
 _PATIENCE = 90  # seconds for a probe: the first import of TensorFlow reads a gigabyte
@@ -145,7 +145,7 @@ def _data() -> list[Check]:
     given = os.environ.get(DATA_VARIABLE)
     try:
         resolve_data_folder()
-    except Refused as refusal:
+    except UsageError as refusal:
         remedy = f"Set {DATA_VARIABLE} to a folder with datasets, or unset it."
         return [Check(f"{DATA_VARIABLE} is wrong: {refusal}", False, remedy)]
     checks = [Check(f"{DATA_VARIABLE} is {given}" if given else f"{DATA_VARIABLE} is not set")]

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import aelib
-from aelib.runner import Refused
+from aelib.runner import UsageError
 from aelib.runner.parameters import Parameter, read_parameters
 
 _ERROR_TAG = "papermill-error-cell-tag"  # of cells that papermill adds when a run breaks off
@@ -43,7 +43,7 @@ class Notebook:
                 for cell in content["cells"]
             ]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise Refused(f"{self.path} cannot be read as a notebook: {error!r}") from None
+            raise UsageError(f"{self.path} cannot be read as a notebook: {error!r}") from None
 
     @property
     def code_cells(self) -> int:
@@ -58,7 +58,7 @@ class Notebook:
                 try:
                     return read_parameters(cell["source"])
                 except ValueError as error:
-                    raise Refused(f"{self.path}, cell tagged `parameters`: {error}") from None
+                    raise UsageError(f"{self.path}, cell tagged `parameters`: {error}") from None
         return {}
 
     @cached_property
@@ -97,12 +97,12 @@ def choose(texts: tuple[str, ...], root: Path | None) -> list[Notebook]:
     """The notebooks that a command line names, each as number, name, file or folder.
 
     Raises:
-        Refused: for a name that nothing answers to, listing what exists.
+        UsageError: for a name that nothing answers to, listing what exists.
     """
     known = numbered(root)
     if not texts:
         if not known:
-            raise Refused("There are no notebooks here: run this in a checkout, or name a file.")
+            raise UsageError("There are no notebooks here: run this in a checkout, or name a file.")
         return known
     chosen: dict[Path, Notebook] = {}
     for text in texts:
@@ -116,7 +116,7 @@ def _named(text: str, known: list[Notebook]) -> list[Notebook]:
     if path.is_dir() and not text.isdecimal():
         inside = sorted(path.resolve().glob("*.ipynb"))
         if not inside:
-            raise Refused(f"The folder {text} holds no notebooks.")
+            raise UsageError(f"The folder {text} holds no notebooks.")
         return [Notebook(item) for item in inside]
     if path.suffix == ".ipynb" and path.is_file():
         return [Notebook(path.resolve())]
@@ -126,4 +126,4 @@ def _named(text: str, known: list[Notebook]) -> list[Notebook]:
         if is_number or text.removesuffix(".ipynb") in (notebook.path.stem, rest):
             return [notebook]
     names = ", ".join(notebook.path.stem for notebook in known) or "none in this folder"
-    raise Refused(f"There is no notebook {text!r}. There are: {names}.")
+    raise UsageError(f"There is no notebook {text!r}. There are: {names}.")

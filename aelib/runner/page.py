@@ -66,6 +66,7 @@ tr:last-child td { border-bottom: 0; }
 .legend .strip { display: inline-block; width: 1rem; }
 .fault { border-left: 3px solid var(--bad); padding: .1rem 0 .1rem 1rem; margin-top: 1.2rem; }
 .fault p { margin: .3rem 0; }
+summary { cursor: pointer; color: var(--soft); font-size: .875rem; margin-top: .6rem; }
 pre { overflow-x: auto; font-size: .8rem; line-height: 1.4; margin: .4rem 0; color: var(--soft); }
 code { font-family: ui-monospace, "Cascadia Code", Menlo, Consolas, "DejaVu Sans Mono", monospace;
   font-size: .9em; }
@@ -74,11 +75,35 @@ footer { color: var(--soft); font-size: .8rem; margin-top: 2rem; }
 </style>
 </head>
 <body>
+{% macro table(claims) %}
+  <div class="scroll"><table>
+    <tr><th></th><th class="wide">claim</th>
+      <th class="number">measured</th><th class="number">bound</th>
+      <th class="number">baseline</th><th></th></tr>
+    {% for claim in claims %}
+    <tr><td class="mark {{ claim.state }}">{{ claim.mark }}</td>
+      <td>{{ claim.statement }}
+        <div class="source">{{ claim.notes|join(" · ") }}</div></td>
+      <td class="number">{{ claim.measured }}</td>
+      <td class="number">{{ claim.relation }} {{ claim.bound }}</td>
+      <td class="number">{{ claim.baseline or "–" }}</td>
+      <td>{% if claim.places %}<span class="strip {{ claim.state }}" aria-hidden="true">
+        {%- for kind, place in claim.places.items() -%}
+          <i class="{{ kind }}" style="left:{{ place }}%"></i>
+        {%- endfor %}</span>{% endif %}</td></tr>
+    {% endfor %}
+  </table></div>
+{% endmacro %}
 <main>
 <header>
   <h1>{{ heading }}</h1>
-  <p class="summary"><b>{{ finished }} of {{ sections|length }}</b> notebooks finished ·
-    <b>{{ holding }} of {{ claims }}</b> claims hold · {{ minutes }} · {{ profiles }} profile</p>
+  <p class="summary"><b>{{ finished }} of {{ sections|length }} notebooks finished</b>
+    {%- if missed %}, <b class="bad">{{ missed }}</b>:
+      {% for item in sections if item.not_reached -%}
+        <a href="#{{ item.name }}">{{ item.label }}</a>{{ ", " if not loop.last }}
+      {%- endfor %}{% endif %}
+    · {{ checked }} · {{ minutes }} · {{ profiles }} profile</p>
+  {% for line in data %}<p class="summary">{{ line|code }}</p>{% endfor %}
   {% if sections|length > 1 %}
   <nav>{% for item in sections %}<a href="#{{ item.name }}">{{ item.title }}
     {%- if not item.ok %} <span class="bad">✗</span>{% endif %}</a>{% endfor %}</nav>
@@ -101,8 +126,13 @@ footer { color: var(--soft); font-size: .8rem; margin-top: 2rem; }
     {%- if item.fault.cell %}: cell [{{ item.fault.cell }}], <code>{{ item.fault.source }}</code>
     {%- endif %}</p>
     <p>{{ item.fault.reason }}</p>
-    {% if item.fault.last_lines %}<pre>{{ item.fault.last_lines }}</pre>{% endif %}</div>
+    {% if item.fault.last_lines %}<details><summary>The last lines</summary>
+      <pre>{{ item.fault.last_lines }}</pre></details>{% endif %}</div>
   {% endif %}
+  {% for lines in item.not_reached %}
+  <div class="fault"><p><b class="bad">One result was not reached.</b> {{ lines[0] }}</p>
+    {% for line in lines[1:] %}<p>{{ line|code }}</p>{% endfor %}</div>
+  {% endfor %}
   {% if item.pictures %}
   <div class="pictures">{% for picture in item.pictures %}
     <figure><img src="{{ picture.source }}" alt="{{ picture.caption }}" loading="lazy">
@@ -111,23 +141,11 @@ footer { color: var(--soft); font-size: .8rem; margin-top: 2rem; }
   {% endif %}
   {% if item.claims %}
   <h3>What it claims</h3>
-  <div class="scroll"><table>
-    <tr><th></th><th class="wide">claim</th>
-      <th class="number">measured</th><th class="number">bound</th>
-      <th class="number">baseline</th><th></th></tr>
-    {% for claim in item.claims %}
-    <tr><td class="mark {{ claim.state }}">{{ claim.mark }}</td>
-      <td>{{ claim.statement }}
-        <div class="source">{{ claim.notes|join(" · ") }}</div></td>
-      <td class="number">{{ claim.measured }}</td>
-      <td class="number">{{ claim.relation }} {{ claim.bound }}</td>
-      <td class="number">{{ claim.baseline or "–" }}</td>
-      <td>{% if claim.places %}<span class="strip {{ claim.state }}" aria-hidden="true">
-        {%- for kind, place in claim.places.items() -%}
-          <i class="{{ kind }}" style="left:{{ place }}%"></i>
-        {%- endfor %}</span>{% endif %}</td></tr>
-    {% endfor %}
-  </table></div>
+  {{ table(item.claims) }}
+  {% endif %}
+  {% if item.formulas %}
+  <details><summary>Formulas held against the library's: {{ item.formulas|length }}</summary>
+  {{ table(item.formulas) }}</details>
   {% endif %}
   {% if item.records %}
   <h3>Here and in the paper</h3>

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import aelib
-from aelib.claims import versions
-from aelib.runner import Refused
+from aelib.runner import UsageError
 from aelib.runner.notebooks import Notebook
+from aelib.runner.results import versions
 
 DATA_VARIABLE = "AELIB_DATA_DIR"
 
@@ -56,7 +54,7 @@ class Plan:
             "parameters": self.parameters,
             "library": _library_hash(),
             "data": [(item.name, item.path) for item in data.status()],
-            "own data": own_data and (own_data.st_size, own_data.st_mtime_ns),
+            "own data": (own_data.st_size, own_data.st_mtime_ns) if own_data else None,
             "versions": versions(),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -78,16 +76,16 @@ def make_plans(
         part: which further parameter file of the full profile, "" for the notebook's own.
 
     Raises:
-        Refused: naming what is wrong, and what exists.
+        UsageError: naming what is wrong, and what exists.
     """
     _check_names(notebooks)
     if part and profile != "full":
-        raise Refused(f"Parts belong to --profile full. Received: --part {part}")
+        raise UsageError(f"Parts belong to --profile full. Received: --part {part}")
     for name, text in pairs:
         if name == "profile":
-            raise Refused("The profile is chosen with --profile, which sets the sizes as well.")
+            raise UsageError("The profile is chosen with --profile, which sets the sizes as well.")
         if not any(name in notebook.parameters for notebook in notebooks):
-            raise Refused(_unknown(name, text, notebooks))
+            raise UsageError(_unknown(name, text, notebooks))
     return [
         Plan(
             notebook,
@@ -103,14 +101,14 @@ def resolve_data_folder() -> None:
     """Makes `AELIB_DATA_DIR` absolute: notebooks run in folders of their own.
 
     Raises:
-        Refused: if it is set and is not a folder.
+        UsageError: if it is set and is not a folder.
     """
     value = os.environ.get(DATA_VARIABLE)
     if not value:
         return
     folder = Path(value).expanduser().absolute()
     if not folder.is_dir():
-        raise Refused(
+        raise UsageError(
             f"There is no such folder: correct {DATA_VARIABLE}, or unset it. "
             f"Received: {DATA_VARIABLE}={value!r}"
         )
@@ -122,7 +120,7 @@ def _check_names(notebooks: list[Notebook]) -> None:
     for notebook in notebooks:
         other = paths.setdefault(notebook.name, notebook.path)
         if other != notebook.path:
-            raise Refused(
+            raise UsageError(
                 f"{other} and {notebook.path} would share one folder of the run: "
                 "run them one after the other, each with its own --out."
             )
@@ -137,7 +135,7 @@ def _given(notebook: Notebook, pairs: tuple[tuple[str, str], ...]) -> dict[str, 
         try:
             value = parameter.read(text)
         except ValueError as error:
-            raise Refused(f"{notebook.name}: {error}\n{_existing([notebook])}") from None
+            raise UsageError(f"{notebook.name}: {error}\n{_existing([notebook])}") from None
         given[name] = _dataset(value) if name == "dataset" else value
     return given
 
@@ -149,7 +147,7 @@ def _dataset(text: str) -> str:
         return text
     if text.endswith(".npz") and Path(text).is_file():
         return str(Path(text).resolve())
-    raise Refused(
+    raise UsageError(
         f"There is no dataset {text!r}. There are: {', '.join(data.names())}, "
         "or the path of an .npz file with x_train, y_train, x_test and y_test."
     )
@@ -167,25 +165,27 @@ def _profile_values(notebook: Notebook, profile: str, part: str) -> dict[str, An
     if part and not path.is_file():
         files = sorted(path.parent.glob(f"{stem}_*.yaml"))
         parts = ", ".join(file.stem.removeprefix(f"{stem}_") for file in files) or "none"
-        raise Refused(f"{notebook.name} has no part {part!r}. There are: {parts}")
+        raise UsageError(f"{notebook.name} has no part {part!r}. There are: {parts}")
     if not path.is_file():
-        raise Refused(f"{notebook.name} has no profile {profile!r}: there is no {path}.")
+        raise UsageError(f"{notebook.name} has no profile {profile!r}: there is no {path}.")
+    import yaml  # which `aelib doctor` does not need
+
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise Refused(f"{path} is not valid YAML: {error}") from None
+        raise UsageError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(values, dict):
-        raise Refused(f"{path} does not map parameter names to values.")
+        raise UsageError(f"{path} does not map parameter names to values.")
     if values.get("profile") != profile:
-        raise Refused(f"{path} does not say `profile: {profile}`.")
+        raise UsageError(f"{path} does not say `profile: {profile}`.")
     checked = {}
     for name, value in values.items():
         if name not in notebook.parameters:
-            raise Refused(f"{path}: {_unknown(name, value, [notebook])}")
+            raise UsageError(f"{path}: {_unknown(name, value, [notebook])}")
         try:
             value = notebook.parameters[name].check(value)
         except ValueError as error:
-            raise Refused(f"{path}: {error}\n{_existing([notebook])}") from None
+            raise UsageError(f"{path}: {error}\n{_existing([notebook])}") from None
         checked[name] = _dataset(value) if name == "dataset" else value
     return checked
 
@@ -206,7 +206,7 @@ def _library_hash() -> str:
     """Of the library's sources, without the command's own: these change no result."""
     root = Path(aelib.__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted([*root.rglob("*.py"), *root.rglob("*.csv")]):
         relative = path.relative_to(root)
         if relative.parts[0] != "runner":
             digest.update(relative.as_posix().encode() + b"\0" + path.read_bytes())

@@ -94,7 +94,7 @@ class Workers:
         if end is None:
             reason = f"The process that ran the notebook ended with status {process.returncode}."
             return Ending(0.0, Fault(reason, cell, last_lines=_tail(log)))
-        fault = end["fault"] and Fault(**end["fault"])
+        fault = Fault(**end["fault"]) if end["fault"] else None
         if fault and not fault.last_lines:
             fault = replace(fault, last_lines=_tail(log))
         return Ending(end["seconds"], fault)

@@ -10,11 +10,11 @@ from pathlib import Path
 import click
 import nbformat
 
-from aelib.runner import Refused
+from aelib.runner import UsageError
 from aelib.runner.notebooks import Notebook, checkout, choose
 from aelib.runner.plan import make_plans, resolve_data_folder
-from aelib.runner.results import write_text
-from aelib.runner.runs import Folder, Outcome, run
+from aelib.runner.results import Outcome, write_text
+from aelib.runner.runs import Folder, run
 
 _DATASETS = {"mnist", "faces"}  # stored outputs show the real MNIST and the embedded faces
 _LARGEST = 1_000_000  # bytes
@@ -27,11 +27,11 @@ def normalised(
     """`source` with the outputs of `executed`, counted from 1, without litter.
 
     Raises:
-        Refused: if the two have different cells, or an output is an error.
+        UsageError: if the two have different cells, or an output is an error.
     """
     before, after = ([(cell.id, cell.source) for cell in nb.cells] for nb in (source, executed))
     if before != after:
-        raise Refused("it was changed while it ran")
+        raise UsageError("it was changed while it ran")
     source.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -54,7 +54,7 @@ def _outputs(outputs: list, count: int | None) -> list:
     kept = []
     for output in outputs:
         if output.output_type == "error":
-            raise Refused(f"cell [{count}] stores an error: {output.ename}")
+            raise UsageError(f"cell [{count}] stores an error: {output.ename}")
         if output.get("name") == "stderr" or _WIDGET in output.get("data", {}):
             continue
         if output.output_type == "execute_result":
@@ -75,15 +75,15 @@ def _write_back(notebook: Notebook, outcome: Outcome, executed: Path) -> None:
     """Replaces the notebook's file by its rendered form, or says why not."""
     results = outcome.results
     if not outcome.ok:
-        raise Refused("it did not finish, or a claim does not hold")
+        raise UsageError("it did not finish, or a claim does not hold")
     used = set(results["dataset"])
     if not used or not used <= _DATASETS:
         named = " and ".join(sorted(used)) or "none, as far as claims.begin() was told"
-        raise Refused(f"stored outputs come from the real MNIST. Data used: {named}")
+        raise UsageError(f"stored outputs come from the real MNIST. Data used: {named}")
     rendered = normalised(nbformat.read(notebook.path, 4), nbformat.read(executed, 4))
     text = nbformat.writes(rendered) + "\n"
     if len(text.encode()) >= _LARGEST:
-        raise Refused(f"it has {len(text.encode()):,} bytes, {_LARGEST:,} are too many")
+        raise UsageError(f"it has {len(text.encode()):,} bytes, {_LARGEST:,} are too many")
     write_text(notebook.path, text)
 
 
@@ -104,7 +104,7 @@ def main(names, jobs, out) -> None:
         plans = make_plans(notebooks, "quick", ())
         out = out or (root or Path.cwd()) / "runs" / "render"
         outcomes = run(plans, out, jobs=jobs, force=False, cell_timeout=600)
-    except Refused as refusal:
+    except UsageError as refusal:
         raise click.UsageError(str(refusal)) from None
     refusals = 0
     for notebook, outcome in zip(notebooks, outcomes, strict=True):
@@ -112,7 +112,7 @@ def main(names, jobs, out) -> None:
         try:
             _write_back(notebook, outcome, folder.executed)
             click.echo(f"✓ {notebook.name}")
-        except Refused as refusal:
+        except UsageError as refusal:
             refusals += 1
             click.echo(f"✗ {notebook.name} is left as it was: {refusal}")
     sys.exit(1 if refusals else 0)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import markupsafe
 
+from aelib._format import mark
 from aelib.published import PUBLISHED
-from aelib.runner import Refused
+from aelib.runner import UsageError, table
 from aelib.runner.notebooks import Notebook, checkout, numbered
 from aelib.runner.page import TEMPLATE
-from aelib.runner.results import read_results, write_text
-from aelib.runner.runs import Outcome
-from aelib.runner.table import mark, number, readme_table
+from aelib.runner.results import Outcome, read_results, write_text
 from aelib.runner.task import Fault
 
 _PICTURES = 4  # of each notebook
@@ -30,15 +30,15 @@ def read_run(folder: Path) -> list[Outcome]:
     """Every notebook's outcome in a run's folder, or in one of plain `NAME.json` files.
 
     Raises:
-        Refused: if there is none, or a file is not what it should be, naming the file.
+        UsageError: if there is none, or a file is not what it should be, naming the file.
     """
     if not folder.is_dir():
-        raise Refused(f"There is no folder {folder}.")
+        raise UsageError(f"There is no folder {folder}.")
     outcomes = [_finished(path) for path in folder.glob("*/results.json")]
     outcomes += [_broken_off(path) for path in folder.glob("*/fault.json")]
     outcomes += [_finished(path) for path in folder.glob("*.json")]
     if not outcomes:
-        raise Refused(f"{folder} holds no results of a run.")
+        raise UsageError(f"{folder} holds no results of a run.")
     return sorted(outcomes, key=lambda outcome: outcome.name)
 
 
@@ -47,14 +47,17 @@ def write_index(folder: Path, outcomes: list[Outcome]) -> Path:
     sections = [_section(folder, outcome) for outcome in outcomes]
     results = [outcome.results for outcome in outcomes]
     versions = {name: text for item in results for name, text in item["versions"].items()}
-    claims = [claim for item in results for claim in item["claims"]]
+    absent = sorted({table.stood_in_for(item) for item in results} - {None})
+    used = sorted({name for item in results for name in item["dataset"]})
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters["code"] = _code
     page = environment.from_string(TEMPLATE).render(
         heading="What the notebooks found",
         sections=sections,
         finished=sum(outcome.fault is None for outcome in outcomes),
-        claims=len(claims),
-        holding=sum(claim["holds"] for claim in claims),
+        missed=table.count_missed(outcomes),
+        checked=table.checked(outcomes),
+        data=[*map(table.missing, absent), f"Data: {table.data_names({'dataset': used})}"],
         minutes=_duration(sum(item["seconds"] for item in results)),
         profiles=" and ".join(sorted({item["profile"] for item in results})),
         versions=" · ".join(f"{name} {text}" for name, text in versions.items()),
@@ -63,7 +66,7 @@ def write_index(folder: Path, outcomes: list[Outcome]) -> Path:
     try:
         write_text(path, page)
     except OSError as error:
-        raise Refused(f"The report cannot be written: {error}.") from None
+        raise UsageError(f"The report cannot be written: {error}.") from None
     return path
 
 
@@ -71,16 +74,16 @@ def update_readme(path: Path, outcomes: list[Outcome]) -> None:
     """Puts the table of records between `<!-- results -->` and `<!-- /results -->`.
 
     Raises:
-        Refused: if the file cannot be read, or has no such place.
+        UsageError: if the file cannot be read, or has no such place.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise Refused(f"{path} cannot be read: {error.strerror}.") from None
-    table = readme_table(outcomes)
-    changed, count = _README_PART.subn(lambda part: f"{part[1]}{table}\n{part[2]}", text)
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+    rows = table.readme_table(outcomes)
+    changed, count = _README_PART.subn(lambda part: f"{part[1]}{rows}\n{part[2]}", text)
     if count != 1:
-        raise Refused(
+        raise UsageError(
             f"{path} needs one line `<!-- results -->` and one line `<!-- /results -->`, "
             f"with the table's place between them. Received: {count} such places"
         )
@@ -100,17 +103,17 @@ def _finished(path: Path) -> Outcome:
 def _broken_off(path: Path) -> Outcome:
     content = _read_json(path)
     try:
-        results = content.pop("results")
-        return Outcome(results["notebook"], results, True, Fault(**content))
+        results, binding = content.pop("results"), content.pop("binding", True)
+        return Outcome(results["notebook"], results, binding, Fault(**content))
     except (KeyError, TypeError, AttributeError):
-        raise Refused(f"{path} was not written by a run.") from None
+        raise UsageError(f"{path} was not written by a run.") from None
 
 
 def _read_json(path: Path) -> dict:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise Refused(f"{path} cannot be read as JSON: {error}") from None
+        raise UsageError(f"{path} cannot be read as JSON: {error}") from None
 
 
 def _section(folder: Path, outcome: Outcome) -> dict[str, Any]:
@@ -118,20 +121,24 @@ def _section(folder: Path, outcome: Outcome) -> dict[str, Any]:
     results = outcome.results
     executed = next(iter((folder / outcome.name).glob("*.ipynb")), None)
     title, question = _heading(outcome.name, executed)
+    methods, formulas = table.split(results["claims"])
     return {
         "name": outcome.name,
+        "label": table.label(outcome.name),
         "title": title,
         "question": question,
         "ok": outcome.ok,
         "fault": outcome.fault,
+        "not_reached": table.not_reached(outcome),
         "facts": [
             _duration(results["seconds"]),
-            "data: " + (" and ".join(map(_data_name, results["dataset"])) or "none named"),
+            f"data: {table.data_names(results)}",
             *filter(None, [results["device"]]),
         ],
-        "link": executed and f"{outcome.name}/{executed.name}",
+        "link": f"{outcome.name}/{executed.name}" if executed else None,
         "pictures": _pictures(executed) if executed else [],
-        "claims": [_claim(claim, outcome.binding) for claim in results["claims"]],
+        "claims": [_claim(claim, outcome.binding) for claim in methods],
+        "formulas": [_claim(claim, outcome.binding) for claim in formulas],
         "records": [_record(record) for record in results["records"]],
     }
 
@@ -141,24 +148,25 @@ def _heading(name: str, executed: Path | None) -> tuple[str, str]:
     notebook = Notebook(executed) if executed else known.get(name)
     try:
         return notebook.heading if notebook else (name, "")
-    except Refused:  # it was cut while it was written
+    except UsageError:  # it was cut while it was written
         return name, ""
 
 
-def _data_name(name: str) -> str:
-    return Path(name).name  # of a reader's own file; other names are no paths
+def _code(text: str) -> markupsafe.Markup:
+    """What stands between backticks as code."""
+    return markupsafe.Markup(re.sub("`(.+?)`", r"<code>\1</code>", str(markupsafe.escape(text))))
 
 
 def _claim(claim: dict[str, Any], binding: bool) -> dict[str, Any]:
-    symbol = mark(claim, binding)
+    symbol = mark(claim["holds"], binding)
     notes = (claim["unit"], claim["source"], _ONLY_REPORTED if symbol == "○" else "")
     return {
         **claim,
         "mark": symbol,
         "state": {"✓": "good", "✗": "bad", "○": "open"}[symbol],
-        "measured": number(claim["measured"]) or "not finite",
-        "bound": number(claim["bound"]),
-        "baseline": number(claim["baseline"]),
+        "measured": table.number(claim["measured"]) or "not finite",
+        "bound": table.number(claim["bound"]),
+        "baseline": table.number(claim["baseline"]),
         "notes": list(filter(None, notes)),
         "places": _places(claim),
     }
@@ -183,8 +191,8 @@ def _record(record: dict[str, Any]) -> dict[str, str]:
     return {
         "name": record["name"],
         "unit": record["unit"],
-        "here": number(record["value"]),
-        "paper": number(paper.value) if paper else "",
+        "here": table.number(record["value"]),
+        "paper": table.number(paper.value) if paper else "",
         "source": paper.source if paper else "",
     }
 

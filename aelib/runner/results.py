@@ -1,12 +1,17 @@
 """`results.json`: what a notebook measured, in exactly the keys that others rely on."""
 
+import importlib.metadata
 import json
 import math
 import os
+import platform
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from aelib.runner import Refused
+from aelib.claims import Claim
+from aelib.runner import UsageError
+from aelib.runner.task import Fault
 
 KEYS = (
     "notebook",
@@ -19,23 +24,35 @@ KEYS = (
     "claims",
     "records",
 )
-CLAIM_KEYS = (
-    "statement",
-    "measured",
-    "relation",
-    "bound",
-    "baseline",
-    "unit",
-    "source",
-    "holds",
-)
+CLAIM_KEYS = tuple(field.name for field in fields(Claim))
 RECORD_KEYS = ("name", "value", "unit")
+_VERSIONED = ("aelib", "tensorflow", "keras", "numpy", "scikit-learn", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one notebook: `results` of what it measured, `fault` if it broke off."""
+
+    name: str
+    results: dict[str, Any]
+    binding: bool
+    fault: Fault | None = None
+
+    @property
+    def missed(self) -> list[dict[str, Any]]:
+        """The claims that failed, and had to hold."""
+        return [item for item in self.results["claims"] if self.binding and not item["holds"]]
+
+    @property
+    def ok(self) -> bool:
+        """Finished, and every binding claim holds."""
+        return self.fault is None and not self.missed
 
 
 def collect(
     events: Path, *, notebook: str, profile: str, parameters: dict[str, Any], seconds: float
-) -> tuple[dict[str, Any], bool]:
-    """The results of one notebook, and whether its claims are binding.
+) -> tuple[dict[str, Any], bool, str]:
+    """The results of one notebook, whether its claims are binding, and what `finish` raised.
 
     Args:
         events: the file that `aelib.claims` wrote, one JSON object a line; it may be missing,
@@ -45,42 +62,54 @@ def collect(
     begin: dict[str, Any] = {}
     claims: dict[str, dict] = {}
     records: dict[str, dict] = {}
-    binding = True
+    message = ""
     for event in _read_events(events):
         if event["kind"] == "begin":
-            begin, claims, records = event, {}, {}
+            begin, claims, records, message = event, {}, {}, ""
         elif event["kind"] == "claim":
-            binding = event["binding"]
             claims[event["statement"]] = {key: _finite(event[key]) for key in CLAIM_KEYS}
         elif event["kind"] == "record":
             records[event["name"]] = {key: event[key] for key in RECORD_KEYS}
+        elif event["kind"] == "finish":
+            message = event["message"]
     results = {
         "notebook": notebook,
         "profile": profile,
         "parameters": parameters,
         "dataset": begin.get("datasets", []),
         "device": begin.get("device", ""),
-        "versions": begin.get("versions", {}),
+        "versions": versions(),
         "seconds": seconds,
         "claims": list(claims.values()),
         "records": list(records.values()),
     }
-    return results, binding
+    return results, begin.get("binding", True), message
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that a result may depend on, as far as installed."""
+    found = {"python": platform.python_version()}
+    for name in _VERSIONED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 def read_results(path: Path) -> dict[str, Any]:
     """A `results.json`, checked.
 
     Raises:
-        Refused: if it cannot be read or is something else, naming the file.
+        UsageError: if it cannot be read or is something else, naming the file.
     """
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise Refused(f"{path} cannot be read as JSON: {error}") from None
+        raise UsageError(f"{path} cannot be read as JSON: {error}") from None
     problem = _problem(results)
     if problem:
-        raise Refused(f"{path} is not a results.json: {problem}.")
+        raise UsageError(f"{path} is not a results.json: {problem}.")
     return results
 
 

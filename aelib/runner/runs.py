@@ -3,35 +3,19 @@
 import json
 import shutil
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
-from aelib.runner import Refused
+from aelib.runner import UsageError
 from aelib.runner.plan import Plan
 from aelib.runner.process import Ending, Stopped, Workers
 from aelib.runner.progress import Progress
-from aelib.runner.results import collect, read_results, write_json
+from aelib.runner.results import Outcome, collect, read_results, write_json
+from aelib.runner.table import checked, not_reached
 from aelib.runner.task import Fault, Task
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one notebook: `results` of what it measured, `fault` if it broke off."""
-
-    name: str
-    results: dict[str, Any]
-    binding: bool
-    fault: Fault | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Finished, and every binding claim holds."""
-        holds = all(claim["holds"] for claim in self.results["claims"])
-        return self.fault is None and (holds or not self.binding)
 
 
 class Folder:
@@ -66,7 +50,7 @@ class Folder:
             if marker["fingerprint"] != fingerprint or not self.executed.is_file():
                 return None
             return Outcome(self.path.name, read_results(self.results), marker["binding"])
-        except (OSError, ValueError, KeyError, TypeError, Refused):
+        except (OSError, ValueError, KeyError, TypeError, UsageError):
             return None
 
 
@@ -77,12 +61,12 @@ def run(plans: list[Plan], out: Path, *, jobs: int, force: bool, cell_timeout: i
         One `Outcome` for each plan, in order.
 
     Raises:
-        Refused: if `out` cannot be written, or another command is at work in it.
+        UsageError: if `out` cannot be written, or another command is at work in it.
     """
     out = out.resolve()
     for plan in plans:
         if out / plan.name == plan.notebook.path.parent:
-            raise Refused(f"The run would overwrite {plan.notebook.path}: choose another --out.")
+            raise UsageError(f"The run would overwrite {plan.notebook.path}: choose another --out.")
     lock = _lock(out)
     outcomes: dict[str, Outcome] = {}
     try:
@@ -111,11 +95,11 @@ def _lock(out: Path) -> FileLock:
         out.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        raise Refused(
+        raise UsageError(
             f"Another `aelib run` is at work in {out}: wait for it, or choose another --out."
         ) from None
     except OSError as error:
-        raise Refused(f"The output folder {out} cannot be written: {error.strerror}.") from None
+        raise UsageError(f"The output folder {out} cannot be written: {error.strerror}.") from None
     return lock
 
 
@@ -127,7 +111,7 @@ def _run_one(
     fingerprint = plan.fingerprint()
     earlier = None if force else folder.done(fingerprint)
     if earlier:
-        progress.end(name, "was done already")
+        progress.end(name, _verdict(earlier, "was done already"))
         return earlier
     progress.begin(name)
     ending = Ending(0.0, None)
@@ -146,7 +130,7 @@ def _run_one(
         space = shutil.disk_usage(out).free / 1e6
         reason = f"Its files cannot be written: {error}. Free space: {space:,.0f} MB."
         outcome = _outcome(plan, folder, Ending(ending.seconds, Fault(reason)))
-    progress.end(name, _verdict(outcome))
+    progress.end(name, _verdict(outcome, f"finished in {outcome.results['seconds']:.0f} s"))
     return outcome
 
 
@@ -154,7 +138,8 @@ def _finish(plan: Plan, folder: Folder, fingerprint: str, ending: Ending) -> Out
     """Writes what the notebook left; the marker, which counts, comes last."""
     outcome = _outcome(plan, folder, ending)
     if outcome.fault:
-        write_json(folder.fault, {**asdict(outcome.fault), "results": outcome.results})
+        rest = {"binding": outcome.binding, "results": outcome.results}
+        write_json(folder.fault, asdict(outcome.fault) | rest)
         return outcome
     write_json(folder.results, outcome.results)
     write_json(
@@ -169,20 +154,25 @@ def _finish(plan: Plan, folder: Folder, fingerprint: str, ending: Ending) -> Out
 
 
 def _outcome(plan: Plan, folder: Folder, ending: Ending) -> Outcome:
-    results, binding = collect(
+    results, binding, message = collect(
         folder.events,
         notebook=plan.name,
         profile=plan.profile,
         parameters=plan.parameters,
         seconds=ending.seconds,
     )
-    return Outcome(plan.name, results, binding, ending.fault)
+    fault = ending.fault
+    at_end = fault is not None and fault.cell == plan.code_cells
+    if at_end and message and fault.reason == f"ClaimFailed: {message}":
+        fault = None  # raised by claims.finish(): the notebook has come to its end
+    return Outcome(plan.name, results, binding, fault)
 
 
-def _verdict(outcome: Outcome) -> str:
-    seconds = f"{outcome.results['seconds']:.0f} s"
+def _verdict(outcome: Outcome, ending: str) -> str:
     if outcome.fault:
-        return f"FAILED after {seconds}, {outcome.fault}"
-    claims = outcome.results["claims"]
-    holding = sum(claim["holds"] for claim in claims)
-    return f"finished in {seconds}, {holding} of {len(claims)} claims hold"
+        ending = f"FAILED after {outcome.results['seconds']:.0f} s, {outcome.fault}"
+    else:
+        ending += f", {checked([outcome])}"
+    for lines in not_reached(outcome):
+        ending += "\nOne result was not reached: " + "\n    ".join(lines)
+    return ending

@@ -42,7 +42,7 @@ class NativeKernelManager(AsyncKernelManager):
 def kill_kernel() -> None:
     """Ends the kernel, and what it has started, at once."""
     manager = NativeKernelManager.started
-    process = getattr(manager and manager.provisioner, "process", None)
+    process = getattr(manager.provisioner, "process", None) if manager else None
     if process is None:
         return
     try:
@@ -151,7 +151,7 @@ def main() -> None:
     fault = Execution(task, report).run()
     kill_kernel()
     seconds = round(time.perf_counter() - start, 1)
-    report(kind="end", seconds=seconds, fault=fault and asdict(fault))
+    report(kind="end", seconds=seconds, fault=asdict(fault) if fault else None)
 
 
 if __name__ == "__main__":

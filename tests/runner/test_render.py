@@ -67,11 +67,11 @@ def test_stores_outputs_without_litter_and_refuses_what_is_not_from_mnist(tmp_pa
 
 @pytest.mark.parametrize("change", ["source", "id"])
 def test_refuses_a_notebook_that_was_changed_while_it_ran(change):
-    from aelib.runner import Refused
+    from aelib.runner import UsageError
     from aelib.runner.render import normalised
 
     cell = nbformat.v4.new_code_cell("1")
     before = nbformat.v4.new_notebook(cells=[cell])
     after = nbformat.v4.new_notebook(cells=[{**cell, change: "2"}])
-    with pytest.raises(Refused):
+    with pytest.raises(UsageError):
         normalised(before, nbformat.from_dict(after))

@@ -1,0 +1,5 @@
+"""`python -m aelib` is the `aelib` command."""
+
+from aelib.runner.cli import main
+
+main()
