@@ -1,18 +1,20 @@
 """The contractive penalty, ||df/dx||_F^2 of an encoder f: in closed form, exact, and estimated.
 
-One number per image: the sum over all numbers of the code and all pixels of the squared
-derivatives. Its mean over the images of a batch, times a weight, is added to the loss.
+One number per image: the sum of the squared derivatives over the dimensions of the code and the
+pixels. Its mean over the images of a batch, times a weight, is added to the loss.
 """
 
-import math
 from contextlib import contextmanager
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from aelib._checks import number, one_of
 from aelib.autoencoder import Autoencoder
+from aelib.losses import per_image
+from aelib.noise import repeated
+from aelib.training import over_replicas
 
 _EVALUATION_SEED = 20111
 
@@ -42,14 +44,14 @@ class ContractiveDense(keras.layers.Dense):
         units: int, size of the output.
         activation: "sigmoid", "tanh", "relu" or "linear" (None): those whose derivative follows
             from their output.
-        weight: float, at least 0, in units of the loss per unit of squared derivative.
-        **kwargs: as of `keras.layers.Dense`.
+        weight: float >= 0, in units of the loss per unit of squared derivative.
+        **kwargs: see `keras.layers.Dense`.
 
     Input shape: `(batch, ..., inputs)`; axes between are positions, whose penalties add up.
     Output shape: `(batch, ..., units)`.
 
     Raises:
-        ValueError: for another activation, and for a weight that is negative or no number.
+        ValueError: for another activation, or a weight that is not a finite number >= 0.
 
     Reference: Rifai, Vincent, Muller, Glorot & Bengio, "Contractive auto-encoders: explicit
     invariance during feature extraction", 2011, equations 1 and 4 and section 5.
@@ -62,16 +64,16 @@ class ContractiveDense(keras.layers.Dense):
                 "The closed form knows sigmoid, tanh, relu and linear; jacobian_penalty takes "
                 f"any. Received: activation={activation!r}"
             )
-        self.weight = _checked_weight(weight)
-        self._shown = keras.metrics.Mean(name=self.name)
+        self.weight = number("weight", weight, 0)
+        self._metric = keras.metrics.Mean(name=self.name)
 
     def call(self, inputs, training=None):
         outputs = super().call(inputs, training=training)
         h = _at_least_float32(outputs)
         # The kernel as it is now: it changes with every step.
         column_norms = ops.sum(ops.square(_at_least_float32(self.kernel)), axis=0)
-        penalties = _per_image(ops.square(_DERIVATIVES[self.activation](h)) * column_norms)
-        self._shown.update_state(penalties)
+        penalties = per_image(ops.square(_DERIVATIVES[self.activation](h)) * column_norms)
+        self._metric.update_state(penalties)
         self.add_loss(self.weight * ops.mean(penalties))
         return outputs
 
@@ -100,7 +102,7 @@ def jacobian_penalty(encoder, x):
     with tf.GradientTape() as tape:
         tape.watch(x)
         z = encoder(x, training=False)
-    return _per_image(ops.square(_at_least_float32(tape.batch_jacobian(z, x))))
+    return per_image(ops.square(_at_least_float32(tape.batch_jacobian(z, x))))
 
 
 @keras.saving.register_keras_serializable(package="aelib")
@@ -120,38 +122,25 @@ class ContractiveAutoencoder(Autoencoder):
     steps. Tie the weights, or the encoder can shrink while the decoder grows.
 
     Args:
-        encoder: as of `Autoencoder`.
-        decoder: as of `Autoencoder`.
-        weight: float, at least 0, in units of the loss per unit of squared derivative.
+        encoder, decoder: see `Autoencoder`.
+        weight: float >= 0, in units of the loss per unit of squared derivative.
         estimator: "exact" or "hutchinson".
-        **kwargs: as of `Autoencoder`, without a corruption: `fit(noisy, clean)` trains both ways.
+        **kwargs: see `Autoencoder`. With a corruption, f is contracted at the corrupted images.
 
     Call arguments:
         x: `(batch, ...)`, images.
 
     Raises:
-        ValueError: for a weight that is negative or no number, an unknown estimator or a
-            corruption.
+        ValueError: if `weight` is not a finite number >= 0, or for an unknown estimator.
 
-    References: Rifai et al. 2011, equation 4; Hutchinson, "A stochastic estimator of the trace
+    Reference: Rifai et al. 2011, equation 4; Hutchinson, "A stochastic estimator of the trace
     of the influence matrix", 1989 (random signs).
     """
 
     def __init__(self, encoder, decoder, weight, estimator="exact", **kwargs):
-        if estimator not in ("exact", "hutchinson"):
-            raise ValueError(
-                f'The estimator is "exact" or "hutchinson". Received: estimator={estimator!r}'
-            )
-        if kwargs.get("corruption") is not None:
-            raise ValueError(
-                "Give corrupted images with fit(noisy, clean) instead. "
-                f"Received: corruption={kwargs['corruption']!r}"
-            )
         super().__init__(encoder, decoder, **kwargs)
-        self.weight = _checked_weight(weight)
-        self.estimator = estimator
-        # With a built encoder the model is built by now, and Keras takes no more state.
-        self._tracker.unlock()
+        self.weight = number("weight", weight, 0)
+        self.estimator = one_of("estimator", estimator, ["exact", "hutchinson"])
         self.projections = keras.random.SeedGenerator()
         self.contraction = keras.metrics.Mean(name="contraction")
 
@@ -163,8 +152,7 @@ class ContractiveAutoencoder(Autoencoder):
         else:
             penalties = self._projected_penalty(x)
         self.contraction.update_state(penalties)
-        # As a scalar of add_loss: divided among the replicas of a distribution strategy.
-        return loss + self._aggregate_additional_loss(self.weight * ops.mean(penalties))
+        return loss + over_replicas(self.weight * ops.mean(penalties))
 
     def _projected_penalty(self, x):
         """||J^T v||^2 with one vector v of random signs for each image: `(batch,)`."""
@@ -174,17 +162,12 @@ class ContractiveAutoencoder(Autoencoder):
             z = _at_least_float32(self.encoder(x, training=False))
             uniform = keras.random.uniform(ops.shape(z), -1, 1, seed=self.projections)
             projected = ops.sum(ops.where(uniform < 0, -z, z))
-        return _per_image(ops.square(tape.gradient(projected, x)))
+        return per_image(ops.square(tape.gradient(projected, x)))
 
     @contextmanager
-    def _fixed_noise(self):
-        state = self.projections.state
-        before = state.numpy()
-        state.assign([_EVALUATION_SEED, 0])
-        try:
+    def _evaluation(self):
+        with super()._evaluation(), repeated([self.projections.state], _EVALUATION_SEED):
             yield
-        finally:
-            state.assign(before)
 
     def get_config(self):
         return {**super().get_config(), "weight": self.weight, "estimator": self.estimator}
@@ -193,15 +176,3 @@ class ContractiveAutoencoder(Autoencoder):
 def _at_least_float32(values):
     values = ops.convert_to_tensor(values)
     return ops.cast(values, keras.backend.result_type(values.dtype, "float32"))
-
-
-def _per_image(values):
-    return ops.sum(values, axis=tuple(range(1, len(values.shape))))
-
-
-def _checked_weight(weight) -> float:
-    if isinstance(weight, bool) or not isinstance(weight, int | float | np.number):
-        raise ValueError(f"weight is a number, at least 0. Received: weight={weight!r}")
-    if not 0 <= weight < math.inf:
-        raise ValueError(f"weight is finite and at least 0. Received: weight={weight}")
-    return float(weight)

@@ -8,10 +8,15 @@ image; Keras then averages over the images of the batch, and of the replicas.
 
 import math
 
-import keras
-import numpy as np
-import tensorflow as tf
-from keras import ops
+from aelib._checks import flag, number
+from aelib._quiet import import_tensorflow
+
+import_tensorflow()  # before Keras imports it, whose log would fill a page
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from keras import ops  # noqa: E402
 
 if keras.backend.backend() != "tensorflow":
     raise ImportError(
@@ -20,11 +25,46 @@ if keras.backend.backend() != "tensorflow":
     )
 
 
+class _PixelLoss(keras.losses.Loss):
+    """What the losses share: a value per pixel (`per_pixel`), summed over each image.
+
+    Besides weights per image it takes weights of the target's shape, one per pixel. A pixel
+    of weight 0 is missing: it adds nothing to the loss or to the gradient.
+    """
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        weights = None if sample_weight is None else ops.convert_to_tensor(sample_weight, "float32")
+        if weights is None or len(weights.shape) < 2 or weights.shape[1:] == (1,):
+            return super().__call__(y_true, y_pred, sample_weight)
+        y_true, y_pred = (ops.convert_to_tensor(y, self.dtype) for y in (y_true, y_pred))
+        _same_shape(y_true, weights, "the weights of its pixels", "sample_weight")
+        values = per_image(weights * self._checked(y_true, y_pred))
+        # The mean over images, and each replica's share of it, as Keras takes it.
+        return PerImage(self.reduction, dtype=self.dtype)(values, values)
+
+    def call(self, y_true, y_pred):
+        return per_image(self._checked(y_true, y_pred))
+
+    def _checked(self, y_true, y_pred):
+        _same_shape(y_true, y_pred)
+        return self.per_pixel(y_true, y_pred)
+
+
+class PerImage(keras.losses.Loss):
+    """Takes the mean of values that are a loss already, `(batch,)`, as Keras takes it of any."""
+
+    def __init__(self, reduction: str = "sum_over_batch_size", **kwargs):
+        super().__init__("per_image", reduction, **kwargs)
+
+    def call(self, y_true, y_pred):
+        return y_pred
+
+
 @keras.saving.register_keras_serializable(package="aelib")
-class SquaredError(keras.losses.Loss):
+class SquaredError(_PixelLoss):
     """Sum over pixels of (x - x_hat)^2, the error of Hinton & Salakhutdinov (2006).
 
-    Without the half: half of it is the Gaussian likelihood's share (see
+    There is no factor 1/2: half of this is the Gaussian likelihood's share (see
     `GaussianNegativeLogLikelihood`). Divided by the number of pixels it is Keras's `mse`.
 
     Call arguments:
@@ -36,53 +76,48 @@ class SquaredError(keras.losses.Loss):
     def __init__(self, name: str = "squared_error", **kwargs):
         super().__init__(name=name, **kwargs)
 
-    def call(self, y_true, y_pred):
-        return _per_image(ops.square(_difference(y_true, y_pred)))
+    def per_pixel(self, y_true, y_pred):
+        return ops.square(y_true - y_pred)
 
 
 @keras.saving.register_keras_serializable(package="aelib")
-class BernoulliCrossEntropy(keras.losses.Loss):
+class BernoulliCrossEntropy(_PixelLoss):
     """Sum over pixels of -x log x_hat - (1 - x) log(1 - x_hat), in nats per image.
 
-    Gray targets are allowed: the loss of a perfect reconstruction is then not 0 but the
+    Grey targets are allowed: the loss of a perfect reconstruction is then not 0 but the
     sum of the pixels' entropies, 45.54 nats per image on the MNIST test set (notebook 01).
 
     Args:
-        from_logits: whether the decoder's last layer is linear (True, and then
-            numerically exact) or gives probabilities (clipped to [1e-7, 1 - 1e-7]).
+        from_logits: True if the decoder's last layer is linear (numerically exact), False if
+            it gives probabilities (clipped to [1e-7, 1 - 1e-7]).
 
     Call arguments:
-        y_true: `(batch, ...)` in [0, 1]; other values raise `ValueError` where they can be
-            seen, which is on arrays given to `Autoencoder.fit` and outside `tf.function`.
+        y_true: `(batch, ...)` in [0, 1]. Other values raise `ValueError` where they can be
+            seen: in arrays given to `Autoencoder.fit`, and outside `tf.function`.
         y_pred: `(batch, ...)`, logits or probabilities.
 
     Returns, from `call`: `(batch,)`, nats per image.
     """
 
     def __init__(self, from_logits: bool = True, name: str = "bernoulli_cross_entropy", **kwargs):
-        if not isinstance(from_logits, bool):
-            raise ValueError(f"from_logits is True or False. Received: from_logits={from_logits!r}")
         super().__init__(name=name, **kwargs)
-        self.from_logits = from_logits
+        self.from_logits = flag("from_logits", from_logits)
 
-    def call(self, y_true, y_pred):
-        _same_shape(y_true, y_pred)
+    def per_pixel(self, y_true, y_pred):
         if tf.executing_eagerly():
             check_probabilities("y_true", y_true)
         if self.from_logits:
             # max(l, 0) - l x + log(1 + exp(-|l|)): no overflow for any logit.
-            nats = ops.softplus(y_pred) - y_pred * y_true
-        else:
-            x_hat = ops.clip(y_pred, 1e-7, 1 - 1e-7)
-            nats = -y_true * ops.log(x_hat) - (1 - y_true) * ops.log(1 - x_hat)
-        return _per_image(nats)
+            return ops.softplus(y_pred) - y_pred * y_true
+        x_hat = ops.clip(y_pred, 1e-7, 1 - 1e-7)
+        return -y_true * ops.log(x_hat) - (1 - y_true) * ops.log(1 - x_hat)
 
     def get_config(self):
         return {**super().get_config(), "from_logits": self.from_logits}
 
 
 @keras.saving.register_keras_serializable(package="aelib")
-class GaussianNegativeLogLikelihood(keras.losses.Loss):
+class GaussianNegativeLogLikelihood(_PixelLoss):
     """-log N(x; x_hat, stddev^2 I), summed over pixels, in nats per image.
 
     For each pixel: half the squared standardised error + log stddev + half log(2 pi). At
@@ -90,7 +125,7 @@ class GaussianNegativeLogLikelihood(keras.losses.Loss):
     is why squared error plus a KL term is a VAE with beta = 1/2.
 
     Args:
-        stddev: float above 0, the standard deviation of a pixel, in units of intensity.
+        stddev: float > 0, the standard deviation of a pixel, in units of intensity.
 
     Call arguments:
         y_true, y_pred: images, both `(batch, ...)` of the same shape.
@@ -101,17 +136,13 @@ class GaussianNegativeLogLikelihood(keras.losses.Loss):
     def __init__(
         self, stddev: float = 1.0, name: str = "gaussian_negative_log_likelihood", **kwargs
     ):
-        if isinstance(stddev, bool) or not isinstance(stddev, int | float | np.number):
-            raise ValueError(f"stddev is a number above 0. Received: stddev={stddev!r}")
-        if not 0 < stddev < math.inf:
-            raise ValueError(f"stddev is finite and above 0. Received: stddev={stddev}")
         super().__init__(name=name, **kwargs)
-        self.stddev = float(stddev)
+        self.stddev = number("stddev", stddev, 0, above=True)
 
-    def call(self, y_true, y_pred):
-        standardised = _difference(y_true, y_pred) / self.stddev
+    def per_pixel(self, y_true, y_pred):
+        standardised = (y_true - y_pred) / self.stddev
         constant = math.log(self.stddev) + 0.5 * math.log(2 * math.pi)
-        return _per_image(0.5 * ops.square(standardised) + constant)
+        return 0.5 * ops.square(standardised) + constant
 
     def get_config(self):
         return {**super().get_config(), "stddev": self.stddev}
@@ -122,24 +153,20 @@ def check_probabilities(name: str, values) -> None:
     values = np.asarray(values)
     if values.size and not (values.min() >= 0 and values.max() <= 1):
         raise ValueError(
-            "Targets of the Bernoulli loss lie in [0, 1]. "
+            "Targets of the Bernoulli loss must lie in [0, 1]. "
             f"Received: {name} between {values.min()} and {values.max()}"
         )
 
 
-def _same_shape(y_true, y_pred) -> None:
-    # The batch axis is left out: it may be unknown while a graph is traced.
-    if len(y_true.shape) != len(y_pred.shape) or y_true.shape[1:] != y_pred.shape[1:]:
-        raise ValueError(
-            "A reconstruction has the shape of its target. "
-            f"Received: y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}"
-        )
-
-
-def _difference(y_true, y_pred):
-    _same_shape(y_true, y_pred)
-    return y_true - y_pred
-
-
-def _per_image(values):
+def per_image(values):
+    """The sum over all axes but the first: `(batch, ...)` to `(batch,)`."""
     return ops.sum(values, axis=tuple(range(1, len(values.shape))))
+
+
+def _same_shape(y_true, other, what: str = "a reconstruction", name: str = "y_pred") -> None:
+    # The batch axis is left out: it may be unknown while a graph is traced.
+    if len(y_true.shape) != len(other.shape) or y_true.shape[1:] != other.shape[1:]:
+        raise ValueError(
+            f"A target and {what} must have the same shape. "
+            f"Received: y_true.shape={tuple(y_true.shape)}, {name}.shape={tuple(other.shape)}"
+        )

@@ -1,0 +1,155 @@
+"""The code as a distribution: draws that let gradients through, and their divergence.
+
+An encoder gives, side by side on its last axis, mean and log-variance of q(z|x) = N(mean,
+exp(log_var)); the prior is N(0, 1). All divergences are in nats, summed over latents.
+"""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from aelib._checks import number, whole
+from aelib.losses import per_image
+from aelib.noise import normal
+
+# Above it exp(log_var) goes on as a straight line, so that any half-precision number has a finite
+# KL. A standard deviation of exp(40 / 2) is far from any that a prior of 1 leaves standing.
+_LARGEST_LOG_VAR = 40.0
+# float16 ends at 65504: a standard deviation of exp(12 / 2) = 403 leaves the decoder's sums room.
+_LARGEST_LOG_VAR_FLOAT16 = 12.0
+
+
+@keras.saving.register_keras_serializable(package="aelib")
+class GaussianSampling(keras.layers.Layer):
+    """Draws z = mean + exp(log_var / 2) * epsilon, and adds KL(N(mean, exp(log_var)) || N(0, 1)).
+
+    Epsilon comes from N(0, 1), for every image and latent another, new at each call, in
+    training and in use: gradients flow through mean and log_var (the reparametrisation). The
+    loss gains `weight` times
+
+        KL = 1/2 sum over latents of (mean^2 + exp(log_var) - 1 - log_var)
+
+    averaged over images, in float32 whatever the policy; a metric with the layer's name shows the
+    KL without the weight. `VariationalAutoencoder` does the same and more: use the layer for a
+    model of your own.
+
+    A log-variance above 40 (in float16: 12) draws with the standard deviation of that limit, so
+    that z stays finite. KL goes on growing, along a line above 40, so its gradient leads back.
+
+    Args:
+        weight: float >= 0, the beta of a beta-VAE: units of the loss per nat.
+        seed: int >= 0, repeats the same sequence of noise; None draws one.
+
+    Input shape: `(batch, ..., 2 * code)`, means first, then log-variances.
+    Output shape: `(batch, ..., code)`; all axes but the first count as latents.
+
+    Raises:
+        ValueError: if `weight` or `seed` is invalid, or the last axis is odd or unknown.
+
+    Reference: Kingma & Welling, "Auto-encoding variational Bayes", 2014, sections 2.4 and 3 and
+    appendix B.
+    """
+
+    def __init__(self, weight: float = 1.0, seed: int | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.weight = number("weight", weight, 0)
+        self.seed = None if seed is None else whole("seed", seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
+        self._metric = keras.metrics.Mean(name=self.name)
+
+    def call(self, h):
+        mean, log_var = mean_and_log_var(h)
+        divergence = gaussian_kl(mean, log_var)
+        self._metric.update_state(divergence)
+        self.add_loss(self.weight * ops.mean(divergence))
+        epsilon = normal(ops.shape(mean), self.seed_generator)
+        return ops.cast(mean + deviation(log_var, self.compute_dtype) * epsilon, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return code_shape(input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "weight": self.weight, "seed": self.seed}
+
+
+class Samples(NamedTuple):
+    """Draws from q(z|x), and their images."""
+
+    mean: tf.Tensor  # (batch, ...), float32
+    log_var: tf.Tensor  # that of q(z|x); the draws have the `limited` one
+    epsilon: tf.Tensor  # (batch, samples, ...)
+    z: tf.Tensor
+    x_hat: tf.Tensor  # (batch * samples, ...), as the decoder gives it
+
+    def log_ratio(self, dtype: str):
+        """log p(z) - log q(z|x), whose constants cancel: `(batch, samples)`."""
+        log_var = limited(self.log_var, dtype)[:, None]
+        values = 0.5 * (ops.square(self.epsilon) + log_var - ops.square(self.z))
+        return ops.sum(values, axis=tuple(range(2, len(values.shape))))
+
+
+def draw(decoder, h, epsilon, dtype: str) -> Samples:
+    """Codes of each image, one for each of its `epsilon` `(batch, samples, ...)`, and their images.
+
+    Args:
+        decoder: takes the codes, and the other outputs of the encoder where it has some.
+        h: what the encoder gave.
+        epsilon: numbers from N(0, 1).
+        dtype: what the encoder computes in.
+    """
+    h, others = first(h)
+    mean, log_var = mean_and_log_var(h)
+    z = mean[:, None] + deviation(log_var, dtype)[:, None] * epsilon
+    others = [ops.repeat(other, ops.shape(epsilon)[1], axis=0) for other in others]
+    x_hat = decoder(beside(ops.reshape(z, (-1, *mean.shape[1:])), others))
+    return Samples(mean, log_var, epsilon, z, x_hat)
+
+
+def first(outputs) -> tuple:
+    """The first of an encoder's outputs, the distribution, and the list of the others."""
+    if isinstance(outputs, list | tuple):
+        return outputs[0], list(outputs[1:])
+    return outputs, []
+
+
+def beside(z, others: list):
+    """What a decoder takes: a code, beside the encoder's other outputs where there are some."""
+    return [z, *others] if others else z
+
+
+def code_shape(shape) -> tuple:
+    """The shape of the code of an encoder whose output has this shape."""
+    if len(shape) < 2 or shape[-1] is None or shape[-1] < 2 or shape[-1] % 2:
+        raise ValueError(
+            "The encoder's last axis must hold mean and log-variance side by side, an even size. "
+            f"Received: encoder.output_shape={tuple(shape)}"
+        )
+    return (*shape[:-1], shape[-1] // 2)
+
+
+def mean_and_log_var(h):
+    """Means and log-variances, in float32 (or float64)."""
+    code_shape(h.shape)
+    h = ops.cast(h, keras.backend.result_type(h.dtype, "float32"))
+    return ops.split(h, 2, axis=-1)
+
+
+def limited(log_var, dtype: str):
+    """The log-variance that is drawn with: no larger than the type bears."""
+    largest = _LARGEST_LOG_VAR_FLOAT16 if dtype == "float16" else _LARGEST_LOG_VAR
+    return ops.minimum(log_var, largest)
+
+
+def deviation(log_var, dtype: str):
+    """The standard deviation that is drawn with."""
+    return ops.exp(0.5 * limited(log_var, dtype))
+
+
+def gaussian_kl(mean, log_var):
+    """KL(N(mean, exp(log_var)) || N(0, 1)), summed over latents: `(batch,)`."""
+    # exp(log_var), and above the limit the tangent there.
+    small = ops.minimum(log_var, _LARGEST_LOG_VAR)
+    variance = ops.exp(small) * (1 + log_var - small)
+    return per_image(0.5 * (ops.square(mean) + variance - 1 - log_var))

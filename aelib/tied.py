@@ -1,0 +1,93 @@
+"""Tied weights: a decoder's layer that uses the kernel of an encoder's layer, transposed."""
+
+import keras
+from keras import ops
+
+from aelib.training import layers_of
+
+
+@keras.saving.register_keras_serializable(package="aelib")
+class TransposedDense(keras.layers.Layer):
+    """A dense layer whose kernel is the transpose of another's: tied weights.
+
+    Both layers train one kernel, before and after saving and loading; this one adds only
+    its own bias.
+
+    Args:
+        dense: the `keras.layers.Dense` whose kernel is shared. Build it first, for
+            instance by giving the encoder an `Input`.
+        activation: of the output; None is linear.
+
+    Input shape: `(batch, ..., units)` of `dense`.
+    Output shape: `(batch, ..., inputs)` of `dense`.
+
+    Raises:
+        ValueError: if `dense` is no `Dense` layer, is not built, or has other units.
+
+    Reference: Vincent et al., "Extracting and composing robust features with denoising
+    autoencoders", 2008, section 2.1: W' = W^T.
+    """
+
+    def __init__(self, dense, activation=None, **kwargs):
+        if not isinstance(dense, keras.layers.Dense):
+            raise ValueError(f"`dense` must be a keras.layers.Dense. Received: dense={dense!r}")
+        super().__init__(**kwargs)
+        self.dense = dense
+        self.activation = keras.activations.get(activation)
+
+    def build(self, input_shape):
+        if not self.dense.built:
+            raise ValueError(
+                "Build the dense layer before its transpose. "
+                f"Received: dense={self.dense.name!r}, which has no kernel yet"
+            )
+        inputs, units = self.dense.kernel.shape
+        if input_shape[-1] != units:
+            raise ValueError(
+                f"The last axis must hold the {units} units of the dense layer. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
+        self.bias = self.add_weight(name="bias", shape=(inputs,), initializer="zeros")
+
+    def call(self, z):
+        return self.activation(ops.matmul(z, ops.transpose(self.dense.kernel)) + self.bias)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.dense.kernel.shape[0])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "dense": keras.saving.serialize_keras_object(self.dense),
+            "activation": keras.activations.serialize(self.activation),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        name = config["dense"]["config"]["name"]
+        dense = keras.saving.get_registered_object(f"tied>{name}")
+        if dense is None:
+            dense = keras.saving.deserialize_keras_object(config["dense"])
+        return cls(**{**config, "dense": dense})
+
+
+def tied_layers(encoder, decoder) -> list[str]:
+    """Names of the dense layers that encoder and decoder share."""
+    shared = _dense_layers(encoder)
+    return [name for name, dense in _dense_layers(decoder).items() if dense is shared.get(name)]
+
+
+def tied_scope(encoder, names: list[str]):
+    """Inside, a `TransposedDense` that is loaded takes its layer from this encoder.
+
+    Keras restores a layer shared between two models only if neither has copied its config, and
+    `Sequential` does.
+    """
+    layers = _dense_layers(encoder)
+    return keras.saving.custom_object_scope({f"tied>{name}": layers[name] for name in names})
+
+
+def _dense_layers(layer) -> dict[str, keras.layers.Dense]:
+    found = [part for part in layers_of(layer) if isinstance(part, keras.layers.Dense)]
+    found += [part.dense for part in layers_of(layer) if isinstance(part, TransposedDense)]
+    return {part.name: part for part in found}

@@ -1,0 +1,131 @@
+"""What makes `fit` fast: rows that the step gathers, 50 steps at a time, Adam in one pass.
+
+Keras returns to Python after every step for its logs, has `tf.data` copy every batch out of the
+images with threads that the matrix products need, and writes Adam's step as a dozen passes over
+the weights. Here 50 steps run for each return, the step gathers its own rows, and Adam takes one
+pass. benchmarks/README.md says what each is worth.
+
+Names that Keras does not document are used here only, and where one is missing Keras's own,
+slower, code runs.
+"""
+
+from collections.abc import Callable
+from types import MethodType
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+STEPS_PER_EXECUTION = 50
+_BATCH = 1000  # of what is not trained
+
+
+class Rows(NamedTuple):
+    """Which rows of which arrays make up a batch; the training step gathers them."""
+
+    indices: tf.Tensor
+    arrays: tuple
+
+
+def rows(arrays: tuple, batch_size: int, shuffle: bool) -> tf.data.Dataset:
+    """Batches of row numbers, each beside the whole (nested) arrays, which are not copied."""
+    arrays = keras.tree.map_structure(tf.constant, arrays)
+    indices = tf.data.Dataset.range(len(keras.tree.flatten(arrays)[0]))
+    if shuffle:
+        indices = indices.shuffle(len(indices))
+    return beside(indices.batch(batch_size), arrays)
+
+
+def beside(indices: tf.data.Dataset, arrays: tuple) -> tf.data.Dataset:
+    """`Rows` of batches of row numbers and the arrays that they are rows of."""
+    return tf.data.Dataset.zip(Rows(indices, tf.data.Dataset.from_tensors(arrays).repeat()))
+
+
+def gathered(data):
+    """The batch itself, where `data` says only which rows are in it."""
+    if not isinstance(data, Rows):
+        return data
+    return keras.tree.map_structure(lambda array: tf.gather(array, data.indices), data.arrays)
+
+
+def fuse_adam(optimizer) -> None:
+    """Gives a plain `keras.optimizers.Adam` TensorFlow's kernel for its step.
+
+    Keras writes the step as a dozen element-wise operations, each of which reads and writes
+    arrays as large as the weights; in small dense networks they take a fifth of the time.
+    The kernel computes the same formula in one pass. The class, its config and its
+    variables stay as they are; other optimizers are left alone.
+
+    Reference: Kingma & Ba, "Adam: a method for stochastic optimization", 2015, end of section 2.
+    """
+    if type(optimizer) is keras.optimizers.Adam and not optimizer.amsgrad:
+        optimizer.update_step = MethodType(_adam_step, optimizer)
+
+
+def _adam_step(self, gradient, variable, learning_rate):
+    try:
+        index = self._get_variable_index(variable)
+        momentum, velocity = self._momentums[index], self._velocities[index]
+    except AttributeError:  # another Keras, with other names
+        return type(self).update_step(self, gradient, variable, learning_rate)
+    number = tf.cast(self.iterations + 1, variable.dtype)
+    beta_1, beta_2 = (tf.cast(beta, variable.dtype) for beta in (self.beta_1, self.beta_2))
+    return tf.raw_ops.ResourceApplyAdam(
+        var=variable.handle,
+        m=momentum.value.handle,
+        v=velocity.value.handle,
+        beta1_power=ops.power(beta_1, number),
+        beta2_power=ops.power(beta_2, number),
+        lr=tf.cast(learning_rate, variable.dtype),
+        beta1=beta_1,
+        beta2=beta_2,
+        epsilon=tf.cast(self.epsilon, variable.dtype),
+        grad=tf.cast(gradient, variable.dtype),
+    )
+
+
+def over_replicas(value):
+    """A scalar of the loss, divided among the replicas of a distribution strategy."""
+    return value / tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def layers_of(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layer itself and all that are inside it, at any depth."""
+    inside = getattr(layer, "layers", ())
+    return [layer, *(part for child in inside for part in layers_of(child))]
+
+
+def is_array(values: Any) -> bool:
+    """Whether Keras would slice these values into batches by itself, nested ones too."""
+    kinds = np.ndarray | tf.Tensor | tf.Variable | keras.Variable
+    leaves = keras.tree.flatten(values) if isinstance(values, dict | list | tuple) else [values]
+    return bool(leaves) and all(isinstance(leaf, kinds) for leaf in leaves)
+
+
+def in_batches(function: Callable, values):
+    """`function` of arrays (nested at will), a thousand rows at a time, as float32 arrays."""
+    count = len(keras.tree.flatten(values)[0])
+    parts = []
+    for start in range(0, count, _BATCH):
+        some = keras.tree.map_structure(lambda a: tf.constant(a[start : start + _BATCH]), values)  # noqa: B023
+        parts.append(keras.tree.map_structure(_to_float32, function(some)))
+    return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def _to_float32(tensor) -> np.ndarray:
+    return np.asarray(ops.cast(tensor, "float32"))
+
+
+def split(arrays: tuple, share: float) -> tuple[tuple, tuple]:
+    """All but the last `share` of the rows, and these, as Keras takes them for validation."""
+    count = len(keras.tree.flatten(arrays)[0])
+    first = int(count * (1 - share))
+    if not 0 < share < 1 or not 0 < first < count:
+        raise ValueError(
+            "`validation_split` must leave images on both sides. "
+            f"Received: validation_split={share} for {count} images"
+        )
+    training = keras.tree.map_structure(lambda array: array[:first], arrays)
+    return training, keras.tree.map_structure(lambda array: array[first:], arrays)
