@@ -1,28 +1,23 @@
-"""Corruptions: what a denoising autoencoder does to its input, and only while it trains.
+"""Corruptions: what a denoising autoencoder does to its input, in training only.
 
-Give one to `Autoencoder(encoder, decoder, corruption)`, which adds fresh noise at every
-training step and the same noise in every validation. The noise is never clipped: a corrupted
-pixel may leave [0, 1], and clipping it would tell the network where black and white are.
+Pass one to `Autoencoder(encoder, decoder, corruption)`, which draws fresh noise at every training
+step and the same noise in every validation. Noise is never clipped: a corrupted pixel may leave
+[0, 1], and clipping would tell the network where black and white are.
 """
 
-import math
-
 import keras
-import numpy as np
 from keras import ops
+
+from aelib._checks import number, whole
 
 
 class _Corruption(keras.layers.Layer):
-    """Keeps the seed, and leaves the input alone in inference.
-
-    A child says what `corrupt(x)` does, with noise of its own `seed_generator`: an attribute,
-    so that its state goes on from step to step, inside compiled functions too.
-    """
+    """Applies `corrupt(x)` of the subclass in training and leaves the input alone in inference."""
 
     def __init__(self, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed = None if seed is None else whole("seed", seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
 
     def call(self, x, training=False):
@@ -35,31 +30,42 @@ class _Corruption(keras.layers.Layer):
         return {**super().get_config(), "seed": self.seed}
 
 
+class _PixelCorruption(_Corruption):
+    """Replaces pixels that are drawn with probability `rate`."""
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs):
+        super().__init__(seed, **kwargs)
+        self.rate = number("rate", rate, 0, 1)
+
+    def uniform(self, x):
+        # bfloat16 draws one of 128 numbers: a small rate would be rounded up to one of them.
+        return keras.random.uniform(ops.shape(x), dtype="float32", seed=self.seed_generator)
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate}
+
+
 @keras.saving.register_keras_serializable(package="aelib")
 class GaussianCorruption(_Corruption):
-    """Adds independent Gaussian noise to every pixel: x + stddev * epsilon.
+    """Adds independent Gaussian noise to every pixel: `x + stddev * epsilon`.
 
-    Keras's own `GaussianNoise` refuses a `stddev` above 1.
+    Unlike `keras.layers.GaussianNoise` it accepts a `stddev` above 1.
 
     Args:
-        stddev: float, at least 0, the standard deviation in units of intensity.
-        seed: int, repeats the same sequence of noise; None draws one.
+        stddev: float >= 0, standard deviation in units of intensity.
+        seed: int >= 0, makes the sequence of noise repeatable, or None.
 
     Call arguments:
         x: `(batch, ...)`, images.
         training: bool, whether to corrupt.
-
-    Returns: the shape of `x`, not clipped.
-
-    Raises:
-        ValueError: if `stddev` is no finite number of at least 0.
+    Output shape: the shape of `x`.
 
     Reference: Vincent et al., "Stacked denoising autoencoders", 2010, section 3.3.
     """
 
     def __init__(self, stddev: float, seed: int | None = None, **kwargs):
-        self.stddev = _number("stddev", stddev, math.inf)
         super().__init__(seed, **kwargs)
+        self.stddev = number("stddev", stddev, 0)
 
     def corrupt(self, x):
         noise = keras.random.normal(ops.shape(x), dtype="float32", seed=self.seed_generator)
@@ -70,82 +76,45 @@ class GaussianCorruption(_Corruption):
 
 
 @keras.saving.register_keras_serializable(package="aelib")
-class MaskingCorruption(_Corruption):
+class MaskingCorruption(_PixelCorruption):
     """Sets a random share of the pixels to 0 and leaves the others as they are.
 
-    Unlike `keras.layers.Dropout` it does not scale up what remains: the network shall see
-    the pixels of the image.
+    Unlike `keras.layers.Dropout` it does not scale up the others: they are the image's own.
 
     Args:
-        rate: float between 0 and 1, the probability of a pixel (and channel) to be zeroed.
-        seed: int, repeats the same sequence of masks; None draws one.
+        rate: float in [0, 1], the probability that a pixel (and channel) is set to 0.
+        seed: int >= 0, makes the sequence of masks repeatable, or None.
 
     Call arguments:
         x: `(batch, ...)`, images.
         training: bool, whether to corrupt.
-
-    Returns: the shape of `x`.
-
-    Raises:
-        ValueError: if `rate` is no number between 0 and 1.
+    Output shape: the shape of `x`.
 
     Reference: Vincent et al., "Extracting and composing robust features with denoising
     autoencoders", 2008, section 2.3.
     """
 
-    def __init__(self, rate: float, seed: int | None = None, **kwargs):
-        self.rate = _number("rate", rate, 1)
-        super().__init__(seed, **kwargs)
-
     def corrupt(self, x):
-        return ops.where(_uniform(x, self.seed_generator) < self.rate, ops.zeros_like(x), x)
-
-    def get_config(self):
-        return {**super().get_config(), "rate": self.rate}
+        return ops.where(self.uniform(x) < self.rate, ops.zeros_like(x), x)
 
 
 @keras.saving.register_keras_serializable(package="aelib")
-class SaltAndPepperCorruption(_Corruption):
-    """Sets a random share of the pixels to 0 or to 1, each with half of the probability.
+class SaltAndPepperCorruption(_PixelCorruption):
+    """Sets a random share of the pixels to 0 or to 1, with equal probability.
 
     Args:
-        rate: float between 0 and 1, the probability of a pixel (and channel) to be replaced.
-        seed: int, repeats the same sequence of noise; None draws one.
+        rate: float in [0, 1], the probability that a pixel (and channel) is replaced.
+        seed: int >= 0, makes the sequence of noise repeatable, or None.
 
     Call arguments:
         x: `(batch, ...)`, images.
         training: bool, whether to corrupt.
-
-    Returns: the shape of `x`.
-
-    Raises:
-        ValueError: if `rate` is no number between 0 and 1.
+    Output shape: the shape of `x`.
 
     Reference: Vincent et al., "Stacked denoising autoencoders", 2010, section 3.3.
     """
 
-    def __init__(self, rate: float, seed: int | None = None, **kwargs):
-        self.rate = _number("rate", rate, 1)
-        super().__init__(seed, **kwargs)
-
     def corrupt(self, x):
-        chance = _uniform(x, self.seed_generator)
+        chance = self.uniform(x)
         salted = ops.where(chance < self.rate, ops.ones_like(x), x)
         return ops.where(chance < self.rate / 2, ops.zeros_like(x), salted)
-
-    def get_config(self):
-        return {**super().get_config(), "rate": self.rate}
-
-
-def _uniform(x, seed_generator):
-    # In float32 whatever the policy: bfloat16 knows only 128 numbers below 1, and a small
-    # rate would be rounded up to one of them.
-    return keras.random.uniform(ops.shape(x), dtype="float32", seed=seed_generator)
-
-
-def _number(name: str, value, largest: float) -> float:
-    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not is_number or not 0 <= value <= largest or not math.isfinite(value):
-        limits = "finite and at least 0" if largest == math.inf else f"between 0 and {largest}"
-        raise ValueError(f"{name} is a number {limits}. Received: {name}={value!r}")
-    return float(value)

@@ -1,49 +1,45 @@
-"""Sparse codes: a penalty on activity (L1, KL to a target rate), or the k largest units only.
+"""Sparse codes: a penalty on activity (L1, KL to a target rate), or only the k largest units.
 
-Each is a layer placed on a code. A penalty passes the code on unchanged and adds one number to
-the loss: summed over units, averaged over images. Keras's `activity_regularizer` is divided by
-the size of the batch from Keras 3.14 on and is not before; these layers do not use it.
+Each is a layer on a code. Penalties are float32, summed over units, averaged over images, and shown
+as a metric with the layer's name, in training and in `evaluate`. Keras's `activity_regularizer` is
+divided by the batch size from Keras 3.14 on and is not before: these layers do not use it.
 """
 
 import math
 
 import keras
-import numpy as np
 from keras import ops
 
-import aelib.losses  # noqa: F401  (refuses other backends than TensorFlow)
+from aelib._checks import number, whole
+from aelib.losses import per_image
 
 
 @keras.saving.register_keras_serializable(package="aelib")
 class L1Sparsity(keras.layers.Layer):
     """Adds `weight * sum over units of |z|`, averaged over images, to the loss.
 
-    The penalty of any set of images is the same on any split into batches. It is added in
-    training and in `evaluate`, and shown there as a metric with the layer's name. With an
-    untied decoder the optimiser can lower it without any sparsity, by shrinking the code and
-    growing the decoder: fix the norms of the decoder's rows
-    (`kernel_constraint=keras.constraints.UnitNorm(axis=1)`).
+    With an untied decoder the optimiser can lower it by shrinking the code and growing the decoder:
+    constrain the decoder, with `kernel_constraint=keras.constraints.UnitNorm(axis=1)`.
 
     Args:
-        weight: float, at least 0, in units of the loss per unit of activity.
+        weight: float >= 0, in units of the loss per unit of activity.
 
-    Input shape: `(batch, ...)`, codes; all axes but the first count as units.
+    Input shape: `(batch, ...)`, codes; all axes but the first are units.
     Output shape: the same; the output is the input.
 
-    Reference: Olshausen & Field, "Sparse coding with an overcomplete basis set", 1997; Ng,
-    "Sparse autoencoder" (CS294A lecture notes), for the penalty's place in an autoencoder.
+    Reference: Olshausen & Field, "Sparse coding with an overcomplete basis set", 1997; Ng, "Sparse
+    autoencoder" (CS294A lecture notes).
     """
 
     def __init__(self, weight: float, **kwargs):
         super().__init__(**kwargs)
-        self.weight = _number("weight", weight, 0, math.inf)
-        self._shown = keras.metrics.Mean(name=self.name)
+        self.weight = number("weight", weight, 0)
+        self._metric = keras.metrics.Mean(name=self.name)
 
     def call(self, z):
-        # In float32: a half-precision sum over many units overflows or loses the small ones.
-        activity = ops.abs(ops.cast(z, "float32"))
-        penalties = self.weight * ops.sum(activity, axis=_units(activity))
-        self._shown.update_state(penalties)
+        # A half-precision sum over many units overflows or loses the small ones.
+        penalties = self.weight * per_image(ops.abs(ops.cast(z, "float32")))
+        self._metric.update_state(penalties)
         self.add_loss(ops.mean(penalties))
         return z
 
@@ -58,30 +54,21 @@ class L1Sparsity(keras.layers.Layer):
 class KLSparsity(keras.layers.Layer):
     """Adds `weight * sum over units of KL(target || mean activation)` to the loss, in nats.
 
-    The divergence is the one between two Bernoulli variables, `t log(t / m) + (1 - t)
-    log((1 - t) / (1 - m))`, where `m` is a unit's mean activation over images. It is already a
-    statement about the average image, so nothing is divided by the size of the batch again.
+    For each unit `t log(t / m) + (1 - t) log((1 - t) / (1 - m))`, where `m` is its mean activation.
 
-    With `momentum=0`, `m` is the mean over the batch. The divergence is convex in `m`, so on small
-    batches its mean is too large: a unit that meets its target over all images costs about
-    `var(a) / (2 n t (1 - t))` on random batches of `n`, and pays least if it fires equally often
-    in *every* batch. Use batches of several hundred images, or a momentum: `m` is then the
-    moving average, over batches, of the batch means (divided by the sum of their weights, so
-    it has no bias towards its start). Its gradient is taken as if all images of that average
-    were in the batch: the slope of the divergence at the moving average, times the whole
-    gradient of the batch's own mean. The weight so keeps its meaning at any momentum.
-
-    The average moves in training only, is saved with the model, and takes part in `evaluate`, where
-    each batch counts as the next one would. The penalty is shown as a metric with the layer's name.
+    With `momentum=0`, `m` is the mean over the batch, and on batches of `n` the penalty is too
+    large by about `var(a) / (2 n t (1 - t))` a unit: use several hundred images, or a momentum. `m`
+    is then the moving average of batch means, unbiased from the first step; its gradient is taken
+    as if it were the mean of the batch, so `weight` means the same at any momentum. The average
+    moves in training only and is saved; `evaluate` counts each batch as if it came next.
 
     Args:
         target: float in (0, 1), the mean activation that a unit should have.
-        weight: float, at least 0, in units of the loss per nat.
-        momentum: float in [0, 1), the share of the moving average that the next batch keeps.
+        weight: float >= 0, in units of the loss per nat.
+        momentum: float in [0, 1), the share of the moving average that is kept at each step.
 
-    Input shape: `(batch, ...)`, activations in [0, 1], as a sigmoid gives; all axes but the first
-        count as units. Means are clipped to [1e-7, 1 - 1e-7], so that a silent or a saturated
-        unit costs a finite number; a mean outside (other activations) has no gradient.
+    Input shape: `(batch, ...)`, activations in [0, 1]; all axes but the first are units. Means are
+        clipped to [1e-7, 1 - 1e-7]; outside, the penalty is finite and has no gradient.
     Output shape: the same; the output is the input.
 
     Reference: Lee, Ekanadham & Ng, "Sparse deep belief net model for visual area V2", 2008; Ng,
@@ -90,10 +77,10 @@ class KLSparsity(keras.layers.Layer):
 
     def __init__(self, target: float, weight: float, momentum: float = 0.0, **kwargs):
         super().__init__(**kwargs)
-        self.target = _number("target", target, 0, 1, above=True)
-        self.weight = _number("weight", weight, 0, math.inf)
-        self.momentum = _number("momentum", momentum, 0, 1)
-        self._shown = keras.metrics.Mean(name=self.name)
+        self.target = number("target", target, 0, 1, above=True, below=True)
+        self.weight = number("weight", weight, 0)
+        self.momentum = number("momentum", momentum, 0, 1, below=True)
+        self._metric = keras.metrics.Mean(name=self.name)
 
     def build(self, input_shape):
         if self.momentum:
@@ -107,7 +94,7 @@ class KLSparsity(keras.layers.Layer):
         if self.momentum:
             mean = self._moving(mean, training)
         penalty = self.weight * ops.sum(_bernoulli_kl(self.target, mean))
-        self._shown.update_state(penalty, sample_weight=ops.shape(z)[0])
+        self._metric.update_state(penalty, sample_weight=ops.shape(z)[0])
         self.add_loss(penalty)
         return z
 
@@ -125,49 +112,45 @@ class KLSparsity(keras.layers.Layer):
         return input_shape
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "target": self.target,
-            "weight": self.weight,
-            "momentum": self.momentum,
-        }
+        own = {"target": self.target, "weight": self.weight, "momentum": self.momentum}
+        return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable(package="aelib")
 class KSparse(keras.layers.Layer):
     """Keeps the `k` largest activations of each code and zeroes the rest.
 
-    Exactly `k` are kept; among equal ones, those that come first. Gradients flow through the kept
-    ones only, so a unit that is never among them never learns: begin with many and end with few.
-    The attribute `k` can be set at any time, also between two epochs of `fit`, to any number up to
-    the one that the layer was made with, and is saved with the model:
-
-        code = KSparse(100)
-        fewer = keras.callbacks.LambdaCallback(
-            on_epoch_begin=lambda epoch, logs: setattr(code, "k", max(25, 100 - 15 * epoch))
-        )
+    Exactly `k` are kept; among ties, the first ones. Gradients flow through these only, so a unit
+    that is never kept never learns: start with a large `k` and end with a small one. The attribute
+    `k` can be set at any time, to any number up to the initial one, and is saved with the model.
 
     Args:
-        k: int, how many units stay on at first, at least 1.
+        k: int >= 1, how many units stay on at first.
 
     Input shape: `(batch, ..., units)` with `units >= k`.
     Output shape: the same.
+
+    Example:
+
+    ```python
+    import keras
+    from aelib.sparse import KSparse
+
+    code = KSparse(100)
+    fewer = lambda epoch, logs: setattr(code, "k", max(25, 100 - 15 * epoch))
+    schedule = keras.callbacks.LambdaCallback(on_epoch_begin=fewer)
+    ```
 
     Reference: Makhzani & Frey, "k-Sparse Autoencoders", 2013: the layer, and the schedule of k.
     """
 
     def __init__(self, k: int, **kwargs):
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-            raise ValueError(f"k is a whole number, at least 1. Received: k={k!r}")
         super().__init__(**kwargs)
-        self._most = int(k)
+        self._most = whole("k", k, 1)
         # A variable, so that the compiled training step sees it change.
+        start = keras.initializers.Constant(self._most)
         self._k = self.add_weight(
-            name="k",
-            shape=(),
-            dtype="int64",
-            trainable=False,
-            initializer=keras.initializers.Constant(self._most),
+            shape=(), initializer=start, dtype="int64", trainable=False, name="k"
         )
 
     @property
@@ -177,19 +160,10 @@ class KSparse(keras.layers.Layer):
 
     @k.setter
     def k(self, k: int) -> None:
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= self._most:
-            raise ValueError(
-                f"k is a whole number between 1 and {self._most}, the k that the layer was made "
-                f"with. Received: k={k!r}"
-            )
-        self._k.assign(k)
+        self._k.assign(whole("k", k, 1, self._most))
 
     def build(self, input_shape):
-        if input_shape[-1] < self._most:
-            raise ValueError(
-                f"At least k={self._most} units are needed to keep so many. "
-                f"Received: input_shape={tuple(input_shape)}"
-            )
+        whole("k", self._most, 1, input_shape[-1])
 
     def call(self, z):
         # XLA needs a number of values that never changes; the k-th of them is found among these.
@@ -213,16 +187,3 @@ def _bernoulli_kl(target: float, mean):
     on = target * (math.log(target) - ops.log(mean))
     off = (1 - target) * (math.log1p(-target) - ops.log(1 - mean))
     return on + off
-
-
-def _units(z) -> tuple[int, ...]:
-    return tuple(range(1, len(z.shape)))
-
-
-def _number(name: str, value, low: float, high: float, *, above: bool = False) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        raise ValueError(f"{name} is a number. Received: {name}={value!r}")
-    if not low <= value < high or (above and value == low):
-        brackets = f"{'(' if above else '['}{low}, {high})"
-        raise ValueError(f"{name} lies in {brackets}. Received: {name}={value}")
-    return float(value)

@@ -201,3 +201,10 @@ def test_a_deviation_is_a_finite_number_of_at_least_0(stddev):
 def test_a_rate_is_a_number_between_0_and_1(cls, rate):
     with pytest.raises(ValueError, match=r"Received: rate=\S+$"):
         cls(rate)
+
+
+@pytest.mark.parametrize("cls", [GaussianCorruption, MaskingCorruption, SaltAndPepperCorruption])
+@pytest.mark.parametrize("seed", [-1, 0.5, "1", True])
+def test_a_seed_is_an_integer_of_at_least_0(cls, seed):
+    with pytest.raises(ValueError, match=r"`seed` must be an integer >= 0. Received: seed=\S+$"):
+        cls(0.1, seed=seed)
