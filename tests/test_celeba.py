@@ -1,5 +1,7 @@
 """CelebA in a small directory of its form, made here: attributes, parts, crop, and bad lists."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -41,7 +43,7 @@ def folder(tmp_path, monkeypatch):
     partition = "".join(f"{file_name(i)} {part}\n" for i, part in enumerate(PARTS))
     (folder / "list_eval_partition.txt").write_text(partition)
     monkeypatch.setenv(_store.DATA_VARIABLE, str(folder.parent))
-    monkeypatch.setattr(_store, "own_folder", lambda: tmp_path / "own")
+    monkeypatch.setattr(_store, "cache_folder", lambda: tmp_path / "own")
     return folder
 
 
@@ -153,6 +155,7 @@ class TestBadLists:
             ("000002.jpg -1", "000002.jpg  0"),
             ("000002.jpg -1", "000002.jpg"),  # one value too few
             ("000002.jpg -1", "000002.jpg  x"),
+            ("000002.jpg -1", f"000002.jpg {10**30}"),
         ],
     )
     def test_attributes(self, folder, old, new):
@@ -166,7 +169,14 @@ class TestBadLists:
             data.load("celeba")
         assert str(caught.value).endswith(f"Received: file={path}")
 
-    @pytest.mark.parametrize("old,new", [("000002.jpg 0", "000002.jpg 3"), ("000002.jpg 0\n", "")])
+    @pytest.mark.parametrize(
+        "old,new",
+        [
+            ("000002.jpg 0", "000002.jpg 3"),
+            ("000002.jpg 0\n", ""),
+            ("000002.jpg 0", f"000002.jpg {10**30}"),
+        ],
+    )
     def test_parts(self, folder, old, new):
         path = folder / "list_eval_partition.txt"
         path.write_text(path.read_text().replace(old, new))
@@ -180,6 +190,15 @@ class TestBadLists:
             data.load("celeba")
         path.write_bytes(b"not an image")
         with pytest.raises(data.CorruptFile, match=file_name(4)):
+            data.load("celeba")
+        path.unlink()
+        os.mkfifo(path)  # reading it would wait for ever
+        with pytest.raises(data.CorruptFile, match=file_name(4)):
+            data.load("celeba")
+
+    def test_an_image_with_more_pixels_than_pillow_opens(self, folder, monkeypatch):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+        with pytest.raises(data.CorruptFile, match=file_name(0)):
             data.load("celeba")
 
 

@@ -4,12 +4,13 @@ import hashlib
 import os
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 
 import aelib.data as data
-from aelib.data import _remote, _store
+from aelib.data import _mnist, _own, _store
 
 rng = np.random.default_rng(0)
 
@@ -18,15 +19,15 @@ rng = np.random.default_rng(0)
 def own_folder(tmp_path, monkeypatch):
     """Every test has an empty data folder of its own, and no network."""
     monkeypatch.delenv(_store.DATA_VARIABLE, raising=False)
-    monkeypatch.setattr(_store, "own_folder", lambda: tmp_path / "own")
-    monkeypatch.setattr(_remote, "BASE_URL", "http://127.0.0.1:9/")
+    monkeypatch.setattr(_store, "cache_folder", lambda: tmp_path / "own")
+    monkeypatch.setattr(_mnist, "BASE_URL", "http://127.0.0.1:9/")
     return tmp_path / "own"
 
 
 @pytest.fixture(scope="module")
 def mnist_folder():
     """The folder of the real MNIST on this machine."""
-    folder = _remote.MNIST.find()
+    folder = _mnist.MNIST.find()
     if folder is None:
         pytest.skip("the real mnist.npz is not on this machine: set AELIB_DATA_DIR")
     return folder
@@ -63,7 +64,7 @@ def small_mnist() -> dict[str, np.ndarray]:
 
 def expect_as_mnist(monkeypatch, arrays: dict[str, np.ndarray]) -> None:
     hashes = {key: hashlib.sha256(array.tobytes()).hexdigest() for key, array in arrays.items()}
-    monkeypatch.setattr(_remote, "_MNIST_ARRAYS", hashes)
+    monkeypatch.setattr(_mnist, "_MNIST_ARRAYS", hashes)
 
 
 class TestForm:
@@ -96,7 +97,7 @@ class TestForm:
         assert data.names() == ["mnist", "fashion_mnist", "digits", "faces", "smiles", "celeba"]
 
     def test_importing_is_light(self):
-        heavy = "{'tensorflow', 'keras', 'matplotlib', 'pooch', 'requests', 'PIL', 'filelock'}"
+        heavy = "{'tensorflow', 'keras', 'matplotlib', 'certifi', 'tqdm', 'PIL', 'filelock'}"
         code = f"import sys, aelib.data; print(sorted({heavy} & set(sys.modules)))"
         run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert run.stdout == "[]\n", run.stderr
@@ -260,6 +261,33 @@ class TestOwnImages:
         with pytest.raises(ValueError, match="Received: name="):
             data.load(path)
 
+    def test_an_npz_that_unpacks_to_too_much_is_not_unpacked(self, write, monkeypatch):
+        black = np.zeros((50, 600, 800, 3), np.uint8)
+        path = write(x_train=black, x_test=black[:10])
+        monkeypatch.setattr(_own, "_UNPACKED", 2_000_000)
+        assert len(data.load(path, validation=0, limit=1).train.x) == 1  # its size on the disk
+        np.savez_compressed(path, **np.load(path))
+        monkeypatch.setattr(np, "load", None)
+        with pytest.raises(ValueError, match=r"unpacks to 0.1 GB.*Received: name="):
+            data.load(path)
+
+    def test_an_entry_that_is_no_array(self, write):
+        path = write(y_test=None)
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("y_test", "ten labels")
+        with pytest.raises(ValueError, match="y_test is not an array"):
+            data.load(path)
+
+    def test_words(self, write, tmp_path):
+        (tmp_path / "text.npz").write_text("no zip")
+        with pytest.raises(ValueError) as caught:
+            data.load(tmp_path / "text.npz")
+        assert "allow_pickle" not in str(caught.value)
+        x = np.zeros((10, 6, 8, 3))
+        x[0] = 1.0001
+        with pytest.raises(ValueError, match=r"x_test from 0 to 1.0001 "):
+            data.load(write(x_test=x))
+
     def test_a_cut_npz_never_loads(self, write):
         path = write()
         with open(path, "rb") as file:
@@ -310,7 +338,7 @@ class TestWhere:
         (tmp_path / "given").mkdir()
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv(_store.DATA_VARIABLE, "given")
-        assert _store.given_folder() == tmp_path / "given"
+        assert _store.user_data_folder() == tmp_path / "given"
 
     @pytest.mark.parametrize("name", ["mnist", "digits"])
     def test_a_given_folder_that_is_missing_is_an_error(self, tmp_path, monkeypatch, name):

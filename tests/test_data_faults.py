@@ -1,6 +1,7 @@
 """What goes wrong with downloads and disks, made to happen: a local server that misbehaves,
 processes that are killed, folders that cannot be written."""
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 
 import aelib.data as data
-from aelib.data import _remote, _store
+from aelib.data import _mnist, _remote, _store
 
 FOUR = ("x_train", "y_train", "x_test", "y_test")
 
@@ -26,18 +27,18 @@ FOUR = ("x_train", "y_train", "x_test", "y_test")
 # is unavailable.
 CHILD = """
 import json, os, resource, sys
-import filelock, numpy.random, pooch, tqdm  # all that is imported late, before rights are dropped
+import certifi, filelock, numpy.random, tqdm  # all that is imported late, before rights are dropped
 from pathlib import Path
 from aelib import data
-from aelib.data import _remote, _store, digits
-folder, _remote.BASE_URL, _remote._MNIST_ARRAYS, name, largest_file, user = json.loads(sys.argv[1])
-_store.own_folder = lambda: Path(folder)
+from aelib.data import _mnist, _store, digits
+folder, _mnist.BASE_URL, _mnist._MNIST_ARRAYS, name, largest_file, user = json.loads(sys.argv[1])
+_store.cache_folder = lambda: Path(folder)
 if largest_file:
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 if user:
     os.setuid(user)
 try:
-    print(data.fetch(name) if name != "digits" else digits.read()[0].shape)
+    print(data.fetch(name) if name != "digits" else digits.read().x.shape)
 except data.DatasetUnavailable as error:
     print(error)
     sys.exit(3)
@@ -66,6 +67,13 @@ class Handler(BaseHTTPRequestHandler):
         content = server.files.get(name)
         if content is None:
             return self.send_error(404)
+        if server.mode.startswith("to "):
+            self.send_response(302)
+            self.send_header("Location", server.mode[3:])
+            self.send_header("Content-Length", "abc")
+            return self.end_headers()
+        if server.mode in ("endless", "drip"):
+            return self.send_without_end()
         if server.mode == "wrong":
             content = bytes(reversed(content))
         half = len(content) // 2
@@ -83,6 +91,15 @@ class Handler(BaseHTTPRequestHandler):
         if server.mode == "slow":
             time.sleep(1)
         self.wfile.write(content[half:])
+
+    def send_without_end(self):
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            while not self.server.go_on.is_set():
+                self.wfile.write(bytes(2**20 if self.server.mode == "endless" else 1))
+                self.wfile.flush()
+                time.sleep(0.1 if self.server.mode == "drip" else 0)
 
     def log_message(self, *_):
         pass
@@ -112,14 +129,14 @@ def own(tmp_path, monkeypatch, server):
     hashes = {key: hashlib.sha256(array.tobytes()).hexdigest() for key, array in arrays.items()}
     folder = tmp_path / "own"
     monkeypatch.delenv(_store.DATA_VARIABLE, raising=False)
-    monkeypatch.setattr(_store, "own_folder", lambda: folder)
-    monkeypatch.setattr(_remote, "BASE_URL", server.url)
-    monkeypatch.setattr(_remote, "_MNIST_ARRAYS", hashes)
+    monkeypatch.setattr(_store, "cache_folder", lambda: folder)
+    monkeypatch.setattr(_mnist, "BASE_URL", server.url)
+    monkeypatch.setattr(_mnist, "_MNIST_ARRAYS", hashes)
     return folder
 
 
 def start(own: Path, *, name="mnist", largest_file=0, user=0) -> subprocess.Popen:
-    settings = [str(own), _remote.BASE_URL, _remote._MNIST_ARRAYS, name, largest_file, user]
+    settings = [str(own), _mnist.BASE_URL, _mnist._MNIST_ARRAYS, name, largest_file, user]
     return subprocess.Popen(
         [sys.executable, "-c", CHILD, json.dumps(settings)],
         stdout=subprocess.PIPE,
@@ -167,7 +184,7 @@ def test_a_server_that_hangs_is_left_after_the_time_out(own, server, monkeypatch
     with pytest.raises(data.DatasetUnavailable, match=r"(?i)timed? ?out"):
         data.fetch("mnist")
     assert time.monotonic() - begin < 10
-    assert files(own) == []
+    assert files(own) == [".mnist.offline"]
 
 
 def test_a_file_that_the_server_does_not_have(own, server):
@@ -178,7 +195,7 @@ def test_a_file_that_the_server_does_not_have(own, server):
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/", "https://aelib.invalid/"])
 def test_without_a_network_it_fails_fast_and_the_digits_stand_in(own, monkeypatch, capsys, address):
-    monkeypatch.setattr(_remote, "BASE_URL", address)
+    monkeypatch.setattr(_mnist, "BASE_URL", address)
     begin = time.monotonic()
     with pytest.raises(data.DatasetUnavailable) as caught:
         data.load("mnist")
@@ -190,6 +207,85 @@ def test_without_a_network_it_fails_fast_and_the_digits_stand_in(own, monkeypatc
         "mnist is not on this machine and could not be downloaded: "
         "using the embedded digits instead.\n"
     )
+
+
+def test_a_reason_is_short_and_no_module_warns_of_missing_widgets(own, monkeypatch):
+    monkeypatch.setattr(_mnist, "BASE_URL", "https://aelib.invalid/")
+    program = f"""if True:
+        import sys
+        from pathlib import Path
+        from aelib.data import _mnist, _store, load_or_embedded
+        _mnist.BASE_URL, _store.cache_folder = "http://127.0.0.1:9/", lambda: Path({str(own)!r})
+        load_or_embedded("mnist", limit=1)
+        assert "tqdm.auto" not in sys.modules  # it warns in a notebook: IProgress not found
+    """
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    with pytest.raises(data.DatasetUnavailable) as caught:
+        data.fetch("mnist")
+    reason = str(caught.value).splitlines()[0]
+    assert "no connection to aelib.invalid" in reason and len(reason) < 200
+
+
+def test_that_there_is_no_network_is_remembered_for_ten_minutes(own, server, monkeypatch):
+    monkeypatch.setattr(_mnist, "BASE_URL", "http://127.0.0.1:9/")
+    with pytest.raises(data.DatasetUnavailable, match="no connection to 127.0.0.1"):
+        data.load("mnist")
+    note = own / ".mnist.offline"
+    monkeypatch.setattr(_mnist, "BASE_URL", server.url)
+    with pytest.raises(data.DatasetUnavailable, match=r"no connection to 127.0.0.1.*0 min ago"):
+        data.load("mnist")
+    assert server.asked == []
+    data.fetch("mnist")  # asks all the same
+    assert server.asked == ["mnist.npz"] and not note.exists()
+
+    (own / "mnist.npz").unlink()
+    note.write_text("no connection")
+    os.utime(note, (0, time.time() - _remote.OFFLINE - 1))
+    data.load("mnist", validation=0)
+    assert not note.exists()
+
+
+def test_packets_that_vanish_cost_one_time_out(own, monkeypatch):
+    """A resolver that hangs, or a server of many addresses none of which answers."""
+    released = threading.Event()
+    monkeypatch.setattr(_remote, "CONNECT", 0.3)
+
+    def hang(*_):
+        released.wait(30)
+        raise OSError("too late")
+
+    monkeypatch.setattr(_remote.socket, "create_connection", hang)
+    begin = time.monotonic()
+    for _ in range(3):
+        with pytest.raises(data.DatasetUnavailable, match="timed out"):
+            data.load("mnist")
+    assert time.monotonic() - begin < 5
+    released.set()
+
+
+@pytest.mark.parametrize("mode", ["endless", "drip"])
+def test_a_download_without_an_end_is_cut(own, server, monkeypatch, mode):
+    monkeypatch.setattr(_remote, "LARGEST", 10_000_000)
+    monkeypatch.setattr(_remote, "PATIENCE", 1.0 if mode == "drip" else 30.0)
+    server.mode = mode
+    begin = time.monotonic()
+    match = "more than 10 MB" if mode == "endless" else "too slow"
+    with pytest.raises(data.DatasetUnavailable, match=match):
+        data.load("mnist")
+    assert time.monotonic() - begin < 15
+    assert not (own / "mnist.npz").exists() and not (own / ".mnist.partial").exists()
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["http://[::1", "http://127.0.0.1:99999/", "http://a:b/", "http://\xff.\xfe/", "gopher://a"],
+)
+def test_a_redirect_to_nowhere(own, server, place):
+    server.mode = f"to {place}"
+    with pytest.raises(data.DatasetUnavailable):
+        data.load("mnist")
+    assert data.load_or_embedded("mnist", limit=1).name == "digits"
 
 
 def test_load_or_embedded_says_nothing_where_the_dataset_is_there(own, capsys):
@@ -267,7 +363,7 @@ def test_a_read_only_folder(own, read_only, below):
 
 
 def test_a_folder_that_is_a_file(own, tmp_path, monkeypatch):
-    monkeypatch.setattr(_store, "own_folder", lambda: tmp_path / "served.npz" / "below")
+    monkeypatch.setattr(_store, "cache_folder", lambda: tmp_path / "served.npz" / "below")
     with pytest.raises(data.DatasetUnavailable) as caught:
         data.fetch("mnist")
     assert_ways_out(str(caught.value))
@@ -300,7 +396,7 @@ class TestDamagedFile:
 
     def test_without_a_network_is_not_used(self, own, server, monkeypatch, damage):
         self.damage(own / "mnist.npz", server.files["mnist.npz"], damage)
-        monkeypatch.setattr(_remote, "BASE_URL", "http://127.0.0.1:9/")
+        monkeypatch.setattr(_mnist, "BASE_URL", "http://127.0.0.1:9/")
         with pytest.raises(data.DatasetUnavailable, match="missing or damaged"):
             data.load("mnist")
 
@@ -321,12 +417,12 @@ class TestDamagedFile:
 def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(own, monkeypatch):
     own.mkdir()
     np.savez_compressed(
-        own / "mnist.npz", **dict.fromkeys(FOUR, np.zeros(_remote._MNIST_UNPACKED // 3, np.uint8))
+        own / "mnist.npz", **dict.fromkeys(FOUR, np.zeros(_mnist._MNIST_UNPACKED // 3, np.uint8))
     )
     assert (own / "mnist.npz").stat().st_size < 1_000_000
     monkeypatch.setattr(np, "load", None)
     with pytest.raises(data.CorruptFile, match="too large"):
-        _remote.MNIST.check(own / "mnist.npz")
+        _mnist.MNIST.check(own / "mnist.npz")
 
 
 class TestFashion:
@@ -345,7 +441,7 @@ class TestFashion:
         packed |= {name: gzip.compress(bytes(8) + y.tobytes()) for name, y in labels.items()}
         server.files = {f"{name}.gz": content for name, content in packed.items()}
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in packed.items()}
-        monkeypatch.setattr(_remote, "_FASHION_FILES", hashes)
+        monkeypatch.setattr(_mnist, "_FASHION_FILES", hashes)
         return images | labels
 
     def test_four_files_become_one_dataset(self, own, served):

@@ -3,10 +3,12 @@
 `python tests/test_digits.py` prints the numbers of `data/README.md`.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from aelib.data import _remote, _store, digits
+from aelib.data import _mnist, _store, digits
 
 TRAIN = 12_000
 
@@ -19,8 +21,12 @@ def drawn():
 
 @pytest.fixture
 def own_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(_store, "own_folder", lambda: tmp_path / "own")
+    monkeypatch.setattr(_store, "cache_folder", lambda: tmp_path / "own")
     return tmp_path / "own"
+
+
+def arrays(raw):
+    return raw.x, raw.y, raw.x_test, raw.y_test
 
 
 def centre_of_mass(images):
@@ -106,9 +112,9 @@ class TestDrawing:
 
 class TestKeeping:
     def test_drawn_once_then_read(self, own_folder, monkeypatch):
-        first = digits.read()
+        first = arrays(digits.read())
         monkeypatch.setattr(digits, "generate", None)
-        for one, two in zip(first, digits.read(), strict=True):
+        for one, two in zip(first, arrays(digits.read()), strict=True):
             assert one.dtype == two.dtype and one.tobytes() == two.tobytes()
         assert sorted(path.name for path in own_folder.iterdir()) == [".digits.lock", "digits.npz"]
 
@@ -116,7 +122,7 @@ class TestKeeping:
     def test_a_damaged_or_outdated_file_is_drawn_again(self, own_folder, monkeypatch, damage):
         monkeypatch.setattr(digits, "TRAIN", 300)
         monkeypatch.setattr(digits, "TEST", 100)
-        first = digits.read()
+        first = arrays(digits.read())
         path = own_folder / "digits.npz"
         whole = path.read_bytes()
         middle = len(whole) // 2
@@ -130,24 +136,23 @@ class TestKeeping:
             }[damage]
         )
         if damage == "other version":
-            monkeypatch.setattr(digits, "_recipe", lambda: "another")
-        for one, two in zip(first, digits.read(), strict=True):
+            monkeypatch.setattr(digits, "_SOURCES", (Path(__file__),))
+        for one, two in zip(first, arrays(digits.read()), strict=True):
             assert one.tobytes() == two.tobytes()
         with np.load(path) as file:
-            assert file["recipe"] == digits._recipe()
+            assert file["recipe"] == _store.recipe(digits._SOURCES)
 
     def test_without_a_folder_to_write_they_are_drawn_each_time(self, tmp_path, monkeypatch):
         (tmp_path / "file").touch()
-        monkeypatch.setattr(_store, "own_folder", lambda: tmp_path / "file" / "below")
+        monkeypatch.setattr(_store, "cache_folder", lambda: tmp_path / "file" / "below")
         monkeypatch.setattr(digits, "TRAIN", 300)
         monkeypatch.setattr(digits, "TEST", 100)
-        x_train, *_ = digits.read()
-        assert x_train.shape == (300, 28, 28)
+        assert digits.read().x.shape == (300, 28, 28)
         assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_classifier_that_saw_only_digits_reads_mnist(drawn):
-    if _remote.MNIST.find() is None:
+    if _mnist.MNIST.find() is None:
         pytest.skip("the real mnist.npz is not on this machine: set AELIB_DATA_DIR")
     accuracy = read_mnist_after_learning(*drawn, seed=0)
     print(f"accuracy on the test set of MNIST: {accuracy:.4f}")
@@ -174,15 +179,15 @@ def read_mnist_after_learning(images, labels, *, seed: int) -> float:
     )
     network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     network.fit(images[..., None], labels, batch_size=128, epochs=5, verbose=0)
-    _, _, x_test, y_test = _remote.MNIST.read()
-    guesses = network.predict(x_test[..., None] / np.float32(255), batch_size=500, verbose=0)
-    return float((guesses.argmax(1) == y_test).mean())
+    mnist = _mnist.MNIST.read()
+    guesses = network.predict(mnist.x_test[..., None] / np.float32(255), batch_size=500, verbose=0)
+    return float((guesses.argmax(1) == mnist.y_test).mean())
 
 
 if __name__ == "__main__":
     own, labels = digits.generate(TRAIN, seed=0)
     own = own / np.float32(255)
-    mnist = _remote.MNIST.read()[0] / np.float32(255)
+    mnist = _mnist.MNIST.read().x / np.float32(255)
     for name, images in (("digits", own), ("MNIST", mnist)):
         numbers = [images.mean(dtype=float), floor(images), *pca_error(images, (0, 8, 30))]
         print(f"{name}: mean pixel, floor, PCA-0, -8, -30:", *(f"{n:.4f}" for n in numbers))

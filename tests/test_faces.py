@@ -4,6 +4,7 @@
 """
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def portraits():
 @pytest.fixture
 def own_folder(tmp_path, monkeypatch):
     monkeypatch.delenv(_store.DATA_VARIABLE, raising=False)
-    monkeypatch.setattr(_store, "own_folder", lambda: tmp_path / "own")
+    monkeypatch.setattr(_store, "cache_folder", lambda: tmp_path / "own")
     return tmp_path / "own"
 
 
@@ -308,14 +309,14 @@ class TestLoading:
         changed = {"cut": whole[:middle], "garbage": b"garbage", "flipped": flipped}
         path.write_bytes(changed.get(damage, whole))
         if damage == "other version":
-            monkeypatch.setattr(faces, "_recipe", lambda: "another")
+            monkeypatch.setattr(faces, "_SOURCES", (Path(__file__),))
         assert data.load("faces", validation=10).train.x.tobytes() == first.train.x.tobytes()
         with np.load(path) as file:
-            assert file["recipe"] == faces._recipe()
+            assert file["recipe"] == _store.recipe(faces._SOURCES)
 
     def test_without_a_folder_to_write_they_are_drawn_each_time(self, tmp_path, fewer, monkeypatch):
         (tmp_path / "file").touch()
-        monkeypatch.setattr(_store, "own_folder", lambda: tmp_path / "file" / "below")
+        monkeypatch.setattr(_store, "cache_folder", lambda: tmp_path / "file" / "below")
         assert len(data.load("faces", validation=10).train.x) == 30
         assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

@@ -50,8 +50,8 @@ def pictures() -> dict[str, bytes]:
 def own(tmp_path, monkeypatch):
     """An empty data folder, no network, and three test images."""
     monkeypatch.delenv(_store.DATA_VARIABLE, raising=False)
-    monkeypatch.setattr(_store, "own_folder", lambda: tmp_path / "own")
-    monkeypatch.setattr(_remote.Remote, "_download_one", self_made_error)
+    monkeypatch.setattr(_store, "cache_folder", lambda: tmp_path / "own")
+    monkeypatch.setattr(_remote.Downloaded, "_download_one", self_made_error)
     monkeypatch.setattr(_smiles, "TEST", 10)
     (tmp_path / "own").mkdir()
     return tmp_path / "own"
@@ -147,7 +147,7 @@ class TestManifest:
         with pytest.raises(data.DatasetUnavailable, match="missing or damaged"):
             data.load("smiles", validation=8)
         with pytest.raises(data.CorruptFile, match="another manifest"):
-            _smiles._check(_store.own_folder() / "SMILEsmileD.zip")
+            _smiles._check(_store.cache_folder() / "SMILEsmileD.zip")
 
     @pytest.mark.parametrize("damage", ["cut", "empty", "garbage"])
     def test_a_damaged_archive_in_the_given_folder_is_an_error_that_names_it(
@@ -172,7 +172,7 @@ class TestManifest:
     def test_a_parent_folder_in_a_name_is_refused(self, place, pictures):
         place(pack(pictures | {"SMILEs/negatives/../odd.jpg": jpeg(5)}))
         with pytest.raises(data.CorruptFile, match="a name that cannot be"):
-            _smiles._check(_store.own_folder() / "SMILEsmileD.zip")
+            _smiles._check(_store.cache_folder() / "SMILEsmileD.zip")
 
     def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(self, place, pictures, own):
         bomb = {f"{NEGATIVES}bomb{i}.jpg": bytes(_smiles._UNPACKED // 2) for i in range(3)}
@@ -200,27 +200,20 @@ class TestWhere:
         assert "using the embedded faces instead" in capsys.readouterr().out
 
     def test_it_is_downloaded_from_the_commit_and_kept(self, place, own, pictures, monkeypatch):
-        import pooch
-
         asked = []
 
-        class Server:
-            def __init__(self, **_):
-                pass
-
-            def __call__(self, url, file, _):
-                asked.append(url)
-                with open(file, "wb") as half_made:
-                    half_made.write(pack(pictures, top="SMILEsmileD-6afac66/"))
+        def transfer(url, path, *_):
+            asked.append(url)
+            path.write_bytes(pack(pictures, top="SMILEsmileD-6afac66/"))
 
         place()
         (own / "SMILEsmileD.zip").unlink()
         monkeypatch.undo()
         monkeypatch.delenv(_store.DATA_VARIABLE, raising=False)
-        monkeypatch.setattr(_store, "own_folder", lambda: own)
+        monkeypatch.setattr(_store, "cache_folder", lambda: own)
         monkeypatch.setattr(_smiles, "TEST", 10)
         monkeypatch.setattr(_smiles, "_MANIFEST", by_hand(pictures))
-        monkeypatch.setattr(pooch, "HTTPDownloader", Server)
+        monkeypatch.setattr(_remote, "_transfer", transfer)
         assert data.fetch("smiles") == str(own / "SMILEsmileD.zip")
         assert len(data.load("smiles", validation=8).train.x) == 30
         assert asked == [

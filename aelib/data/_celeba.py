@@ -8,11 +8,19 @@ the three parts); Tolstikhin, Bousquet, Gelly & Schoelkopf, "Wasserstein Auto-En
 square of 140 x 140 in the middle, scaled to 64 x 64).
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from aelib.data import _remote, _store
+from aelib.data._sources import Raw, Status
+from aelib.data._store import (
+    DATA_VARIABLE,
+    CorruptFile,
+    DatasetUnavailable,
+    data_folders,
+    user_data_folder,
+)
 
 FOLDER = "celeba"  # below a data folder; its three parts may also lie in the data folder itself
 LABEL = "Smiling"  # becomes `y`, so that CelebA, `smiles` and `faces` are used in the same way
@@ -41,55 +49,75 @@ class _Pictures:
         return images
 
 
-def places() -> list[Path]:
-    """Where it is looked for, in this order."""
-    folders = [folder for folder in (_store.given_folder(), _store.own_folder()) if folder]
-    return [place for folder in folders for place in (folder / FOLDER, folder)]
+@dataclass(frozen=True)
+class CelebA:
+    """The dataset in `folder`, or where it is found.
+
+    Attributes:
+        folder: the user's directory, or None.
+        stand_in: the embedded dataset to use where this one is unavailable.
+        not_fetched: why `fetch` refuses it.
+    """
+
+    folder: Path | None = None
+    stand_in: str = "faces"
+    not_fetched: str = "It cannot be downloaded, see data/README.md"
+
+    def read(self, size: int | None = None, limit: int | None = None) -> Raw:
+        """All images, which are read when they are sliced; the last for training are `valid`.
+
+        Raises:
+            CorruptFile: if one of the lists is not as published.
+            DatasetUnavailable: if it is not on this machine.
+        """
+        folder = self.folder or _find()
+        if folder is None:
+            raise DatasetUnavailable(
+                "The dataset celeba is not on this machine, and its licence asks you to get it "
+                f"yourself.\nWays out: set {DATA_VARIABLE} to a folder with "
+                f"{FOLDER}/{_IMAGES}/ and {FOLDER}/{_ATTRIBUTES}; or use the embedded faces: "
+                "data.load('faces')."
+            )
+        files, attributes = _attributes(folder / _ATTRIBUTES)
+        part = _partition(folder / _PARTITION, files)
+        order = np.argsort(part, kind="stable")  # the published lists are in this order already
+        training, test = np.split(order, [int((part < 2).sum())])
+
+        def images(rows: np.ndarray) -> _Pictures:
+            return _Pictures(folder / _IMAGES, [files[row] for row in rows], size or SIZE)
+
+        def factors(rows: np.ndarray) -> dict[str, np.ndarray]:
+            return {name: values[rows] for name, values in attributes.items()}
+
+        y = attributes[LABEL]
+        return Raw(
+            x=images(training),
+            y=y[training],
+            x_test=images(test),
+            y_test=y[test],
+            validation=int((part == 1).sum()),
+            factors=factors(training),
+            factors_test=factors(test),
+        )
+
+    def status(self) -> Status:
+        folder, users = _find(), user_data_folder()
+        if folder is None:
+            note = "not here: only you can get it, see data/README.md"
+            return Status("celeba", "directory", None, note)
+        theirs = users is not None and folder in (users, users / FOLDER)
+        note = f"in {DATA_VARIABLE}" if theirs else "in the data folder"
+        return Status("celeba", "directory", str(folder), note)
 
 
-def is_one(folder: Path) -> bool:
+def is_celeba(folder: Path) -> bool:
+    """Whether a folder has the images and the list of attributes."""
     return (folder / _IMAGES).is_dir() and (folder / _ATTRIBUTES).is_file()
 
 
-def find() -> Path:
-    """The directory.
-
-    Raises:
-        DatasetUnavailable: naming the ways out.
-    """
-    for place in places():
-        if is_one(place):
-            return place
-    raise _remote.DatasetUnavailable(
-        "The dataset celeba is not on this machine, and its licence asks you to get it yourself.\n"
-        f"Ways out: set {_store.DATA_VARIABLE} to a folder with "
-        f"{FOLDER}/{_IMAGES}/ and {FOLDER}/{_ATTRIBUTES}; or use the embedded faces: "
-        "data.load('faces')."
-    )
-
-
-def read(folder: Path, size: int | None) -> tuple:
-    """`x_train, y_train, x_test, y_test`, the attributes of both, the number of validation images.
-
-    They are the last of the training images.
-
-    Raises:
-        CorruptFile: if one of the lists is not as published.
-    """
-    files, attributes = _attributes(folder / _ATTRIBUTES)
-    part = _partition(folder / _PARTITION, files)
-    order = np.argsort(part, kind="stable")  # the published lists are in this order already
-    learning = int((part < 2).sum())
-    images = folder / _IMAGES
-
-    def chosen(where: np.ndarray) -> tuple:
-        factors = {name: values[where] for name, values in attributes.items()}
-        names = [files[index] for index in where]
-        return _Pictures(images, names, size or SIZE), factors[LABEL], factors
-
-    x, y, factors = chosen(order[:learning])
-    x_test, y_test, factors_test = chosen(order[learning:])
-    return x, y, x_test, y_test, factors, factors_test, int((part == 1).sum())
+def _find() -> Path | None:
+    places = (place for folder in data_folders() for place in (folder / FOLDER, folder))
+    return next(filter(is_celeba, places), None)
 
 
 def _attributes(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
@@ -111,7 +139,7 @@ def _attributes(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
             raise ValueError(f"the attributes are {names}")
         if len(set(files)) < len(files):
             raise ValueError("a file is listed twice")
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, OverflowError) as error:
         raise _corrupt(path, str(error)) from error
     for file in files:
         if Path(file).name != file or "\\" in file or file in (".", ".."):
@@ -130,7 +158,7 @@ def _partition(path: Path, files: list[str]) -> np.ndarray:
         part = np.array([int(parts[file]) for file in files], np.int64)
         if not np.isin(part, (0, 1, 2)).all():
             raise ValueError("parts other than 0, 1 and 2")
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, OverflowError) as error:
         raise _corrupt(path, f"{type(error).__name__} {error}") from error
     return part
 
@@ -142,15 +170,17 @@ def _picture(path: Path, size: int) -> np.ndarray:
     width, height = _ALIGNED
     left, top = (width - _CROP) // 2, (height - _CROP) // 2
     try:
+        if not path.is_file():  # opening a pipe would wait for ever
+            raise ValueError("there is no such file")
         with Image.open(path, formats=["JPEG", "PNG"]) as image:
             if image.size != _ALIGNED:
                 raise ValueError(f"it is {image.size[0]} x {image.size[1]}")
             square = image.convert("RGB").crop((left, top, left + _CROP, top + _CROP))
-    except (OSError, ValueError) as error:
-        raise _corrupt(path, str(error)) from error
+    except Exception as error:  # a damaged picture fails in a dozen ways
+        raise _corrupt(path, str(error) or type(error).__name__) from error
     scaled = square.resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(scaled, np.float32) / np.float32(255)
 
 
-def _corrupt(path: Path, what: str) -> _store.CorruptFile:
-    return _store.CorruptFile(f"This is not CelebA: {what}. Received: file={path}")
+def _corrupt(path: Path, reason: str) -> CorruptFile:
+    return CorruptFile(f"This is not CelebA: {reason}. Received: file={path}")

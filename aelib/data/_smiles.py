@@ -8,15 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from aelib.data import _remote, _store
+from aelib.data._remote import Downloaded
+from aelib.data._sources import Raw
+from aelib.data._store import CorruptFile
 
 TEST = 2_000
 
 _COMMIT = "6afac66f50061948eed7da5a351cecd9c4a99fe3"
 _URL = f"https://github.com/hromi/SMILEsmileD/archive/{_COMMIT}.zip"
 _FILE = "SMILEsmileD.zip"
-# A source archive is packed anew from time to time, so its own hash says nothing. This one goes
-# over the sorted names (without the top folder) and the contents of the pictures.
+# GitHub packs an archive anew from time to time, so its own hash says nothing. This one covers
+# the sorted names (without the top folder) and the contents of the pictures.
 _MANIFEST = "4b51a00a60a6a492af11d3402fd17532fe8c1b271ef2da0b2e777e55fa452430"
 _UNPACKED = 50_000_000  # bytes: the pictures take 23 million
 _SIDE = 64
@@ -40,10 +42,10 @@ def _check(path: Path) -> dict[str, bytes]:
             if sum(member.file_size for member in members.values()) > _UNPACKED:
                 raise _corrupt(path, "too large")
             pictures = {name: archive.read(members[name]) for name in sorted(members)}
-    except (FileNotFoundError, PermissionError, _store.CorruptFile):
+    except (FileNotFoundError, PermissionError, CorruptFile):
         raise
     except Exception as error:  # a damaged file fails in a dozen ways
-        raise _corrupt(path, str(error)) from error
+        raise _corrupt(path, f"{type(error).__name__}: {error}") from error
     if _manifest(pictures) != _MANIFEST:
         raise _corrupt(path, f"another manifest, of {len(pictures):,} pictures")
     return pictures
@@ -57,7 +59,7 @@ def _manifest(pictures: dict[str, bytes]) -> str:
     return whole.hexdigest()
 
 
-def _unpack(folder: Path) -> _remote.Arrays:
+def _unpack(folder: Path) -> Raw:
     path = folder / _FILE
     pictures = _without_duplicates(_check(path))
     # Who is on a picture is not known, so the split is by picture: in an order that depends on
@@ -65,7 +67,7 @@ def _unpack(folder: Path) -> _remote.Arrays:
     names = sorted(pictures, key=lambda name: hashlib.sha256(name.encode()).digest())
     x = np.stack([_decoded(path, name, pictures[name]) for name in names])
     y = np.array([_smiling(name) for name in names], np.int64)
-    return x[TEST:], y[TEST:], x[:TEST], y[:TEST]
+    return Raw(x[TEST:], y[TEST:], x[:TEST], y[:TEST], validation=2_000)
 
 
 def _without_duplicates(pictures: dict[str, bytes]) -> dict[str, bytes]:
@@ -93,8 +95,8 @@ def _decoded(path: Path, name: str, content: bytes) -> np.ndarray:
         return np.asarray(image.convert("L"))
 
 
-def _corrupt(path: Path, what: str) -> _store.CorruptFile:
-    return _store.CorruptFile(f"This is not SMILEsmileD: {what}. Received: file={path}")
+def _corrupt(path: Path, reason: str) -> CorruptFile:
+    return CorruptFile(f"This is not SMILEsmileD: {reason}. Received: file={path}")
 
 
-SMILES = _remote.Remote("smiles", (_FILE,), 28, _check, _unpack, embedded="faces", url=_URL)
+SMILES = Downloaded("smiles", lambda file: _URL, (_FILE,), 28, _check, _unpack, stand_in="faces")

@@ -1,10 +1,16 @@
-"""Where datasets lie, and how a new file gets there whole or not at all."""
+"""Where datasets lie, and how a file gets there whole or not at all."""
 
+import hashlib
+import io
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import numpy as np
+
+from aelib._files import write_whole
 
 DATA_VARIABLE = "AELIB_DATA_DIR"
 
@@ -13,7 +19,11 @@ class CorruptFile(ValueError):
     """A dataset's file is not what it should be. The message names the file."""
 
 
-def given_folder() -> Path | None:
+class DatasetUnavailable(RuntimeError):
+    """A dataset is not on this machine and could not be downloaded."""
+
+
+def user_data_folder() -> Path | None:
     """The folder that `AELIB_DATA_DIR` names, absolute, or None. Nothing is written there.
 
     Raises:
@@ -28,7 +38,7 @@ def given_folder() -> Path | None:
     return folder
 
 
-def own_folder() -> Path:
+def cache_folder() -> Path:
     """Where datasets are kept: `data/` of the checkout, elsewhere the user's cache folder."""
     checkout = Path(__file__).parents[2]
     if (checkout / "pyproject.toml").is_file():
@@ -38,25 +48,83 @@ def own_folder() -> Path:
     return Path(platformdirs.user_cache_dir("aelib", appauthor=False))
 
 
-@contextmanager
-def workshop(name: str) -> Iterator[Path]:
-    """Gives an empty folder for half-made files of dataset `name`, to one process at a time.
+def data_folders() -> list[Path]:
+    """Where datasets are looked for, in this order."""
+    return [folder for folder in (user_data_folder(), cache_folder()) if folder]
 
-    It lies on the file system of `own_folder()`, so that `os.replace` from one into the other
-    is atomic. What a killed process left in it is thrown away by the next one.
+
+def cached_file(name: str) -> Path:
+    """Where `drawn_once` keeps the arrays of this name."""
+    return cache_folder() / f"{name}.npz"
+
+
+@contextmanager
+def lock(name: str) -> Iterator[None]:
+    """Lets one process at a time write the files of dataset `name` in the cache folder.
 
     Raises:
         OSError: if the folder cannot be written.
     """
     import filelock
 
-    folder = own_folder()
+    folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder / f".{name}.lock"):
-        half_made = folder / f".{name}.partial"
-        shutil.rmtree(half_made, ignore_errors=True)
-        half_made.mkdir()
+        yield
+
+
+@contextmanager
+def staging_folder(name: str) -> Iterator[Path]:
+    """An empty folder for unfinished files of dataset `name`, for one process at a time.
+
+    Its parent is the cache folder, so `os.replace` from one into the other is atomic. What a killed
+    process left in it is deleted by the next one.
+    """
+    with lock(name):
+        folder = cache_folder() / f".{name}.partial"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
         try:
-            yield half_made
+            yield folder
         finally:
-            shutil.rmtree(half_made, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def recipe(sources: Sequence[Path]) -> str:
+    """SHA-256 of the code that draws."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+
+
+def kept(name: str, sources: Sequence[Path]) -> list[np.ndarray]:
+    """What `drawn_once` has kept, if it is whole and was drawn by this very code; else empty."""
+    try:
+        with np.load(cached_file(name), allow_pickle=False) as file:
+            if file["recipe"] == recipe(sources):
+                return [file[f"arr_{index}"] for index in range(len(file.files) - 1)]
+    except Exception:  # whatever is wrong with the file, drawing again is the cure
+        return []
+    return []
+
+
+def drawn_once(
+    name: str, sources: Sequence[Path], draw: Callable[[], Sequence[np.ndarray]]
+) -> Sequence[np.ndarray]:
+    """The arrays that `draw` returns, kept in the cache folder until the code changes.
+
+    Without a folder that can be written they are drawn each time.
+
+    Args:
+        name: of the file that keeps them.
+        sources: files with the code that draws.
+        draw: is called with no arguments, by one process at a time.
+    """
+    arrays: Sequence[np.ndarray] = kept(name, sources)
+    if not arrays:
+        with suppress(OSError), lock(name):
+            arrays = kept(name, sources)  # another process was faster
+            if not arrays:
+                arrays = draw()
+                content = io.BytesIO()
+                np.savez(content, *arrays, recipe=recipe(sources))
+                write_whole(cached_file(name), content.getvalue())
+    return arrays or draw()

@@ -14,44 +14,32 @@ of it are drawn together. The ink of a point is a Gaussian, the product of a col
 an image is one small matrix product, cut off at both ends to give flat ink with soft edges.
 """
 
-import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
 
-from aelib.data import _store
+from aelib.data._sources import Raw
+from aelib.data._store import drawn_once
 from aelib.data._strokes import STROKES
 
 TRAIN, TEST = 12_000, 2_000  # `load` cuts the validation images off the 12,000
 _SIDE, _BOX = 28, 20.0
 _SAMPLES = 96  # points of ink in an image
 _SEED = 0
+_SOURCES = (Path(__file__), Path(__file__).with_name("_strokes.py"))
 
 
-def read() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """`x_train, y_train, x_test, y_test`, uint8; generated once and kept where that is possible."""
-    path = _store.own_folder() / "digits.npz"
-    kept = _kept(path)
-    if kept is not None:
-        return kept
-    try:
-        with _store.workshop("digits") as half_made:
-            kept = _kept(path)  # another process was faster
-            if kept is None:
-                kept = _split(*generate(TRAIN + TEST, seed=_SEED))
-                np.savez(half_made / "digits.npz", *kept, recipe=_recipe())
-                os.replace(half_made / "digits.npz", path)
-            return kept
-    except OSError:
-        return kept or _split(*generate(TRAIN + TEST, seed=_SEED))
+def read(size: int | None = None, limit: int | None = None) -> Raw:
+    """The whole dataset, uint8 `(n, 28, 28)`; drawn once and kept where that is possible."""
+    images, labels = drawn_once("digits", _SOURCES, lambda: generate(TRAIN + TEST, seed=_SEED))
+    return Raw(images[:TRAIN], labels[:TRAIN], images[TRAIN:], labels[TRAIN:], validation=2_000)
 
 
 def generate(count: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Draws `count` digits in random order, the ten classes equally often.
 
     Returns:
-        Images, uint8 `(count, 28, 28)`, white on black; and labels, int64 `(count,)`.
+        Images, uint8 `(count, 28, 28)`, white on black, and labels, int64 `(count,)`.
     """
     random = np.random.default_rng(seed)
     labels = random.permutation(np.arange(count) % 10)
@@ -64,28 +52,6 @@ def generate(count: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
             chosen = where[way == index]
             images[chosen] = _draw(strokes, len(chosen), random, loops=digit != 1)
     return images, labels.astype(np.int64)
-
-
-def _split(images, labels):
-    return images[:TRAIN], labels[:TRAIN], images[TRAIN:], labels[TRAIN:]
-
-
-def _kept(path: Path):
-    """What an earlier run has kept, if it is whole and was drawn by this very code."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if file["recipe"] == _recipe():
-                return tuple(file[f"arr_{index}"] for index in range(4))
-    except Exception:  # whatever is wrong with the file, drawing the digits again is the cure
-        return None
-    return None
-
-
-def _recipe() -> str:
-    """SHA-256 of the code that draws: a kept file of another version is not used."""
-    here = Path(__file__)
-    code = here.read_bytes() + here.with_name("_strokes.py").read_bytes()
-    return hashlib.sha256(code).hexdigest()
 
 
 def _draw(strokes: str, count: int, random: np.random.Generator, loops: bool) -> np.ndarray:
@@ -176,17 +142,10 @@ def _catmull_rom(span: list[int], points: int, samples: int) -> np.ndarray:
     position = np.linspace(0, len(span) - 1, samples)
     segment = np.minimum(position.astype(int), len(span) - 2)
     t = position - segment
-    basis = 0.5 * np.stack(
-        [
-            -t + 2 * t**2 - t**3,
-            2 - 5 * t**2 + 3 * t**3,
-            t + 4 * t**2 - 3 * t**3,
-            -(t**2) + t**3,
-        ],
-        axis=1,
-    )
+    t2, t3 = t**2, t**3
+    basis = (-t + 2 * t2 - t3, 2 - 5 * t2 + 3 * t3, t + 4 * t2 - 3 * t3, -t2 + t3)
     weights = np.zeros((samples, points))
-    for offset in range(4):
-        index = np.clip(segment + offset - 1, 0, len(span) - 1)
-        np.add.at(weights, (np.arange(samples), np.array(span)[index]), basis[:, offset])
+    for offset, weight in enumerate(basis, start=-1):
+        index = np.clip(segment + offset, 0, len(span) - 1)
+        np.add.at(weights, (np.arange(samples), np.array(span)[index]), 0.5 * weight)
     return weights

@@ -1,0 +1,227 @@
+"""From a source of images to three splits in one form."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aelib._checks import number, whole
+from aelib.data import digits, faces
+from aelib.data._celeba import CelebA, is_celeba
+from aelib.data._mnist import FASHION_MNIST, MNIST
+from aelib.data._own import OwnFile
+from aelib.data._remote import Downloaded
+from aelib.data._smiles import SMILES
+from aelib.data._sources import Drawn, Status
+from aelib.data._store import DatasetUnavailable, user_data_folder
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Split:
+    """Images and their labels.
+
+    Attributes:
+        x: float32 in [0, 1], `(n, height, width, channels)`.
+        y: int64, `(n,)`. Of faces: 1 where the person smiles.
+        factors: what else is known of each image, from names to arrays `(n,)`: all that `faces`
+            were drawn from (see `faces.FACTORS`), the 40 attributes of `celeba`; otherwise empty.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    factors: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"{len(self.x):,} images"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Three sets of images that have nothing in common but where they come from.
+
+    Attributes:
+        name: what `load` was given; after `load_or_embedded` the dataset that was really used.
+        train: to learn from.
+        valid: to choose with (sizes, weights, when to stop); empty with `validation=0`.
+        test: to report on, once.
+    """
+
+    name: str
+    train: Split
+    valid: Split
+    test: Split
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """`(height, width, channels)`."""
+        return self.train.x.shape[1:]
+
+    def __repr__(self) -> str:
+        parts = (f"{len(getattr(self, part).x):,} {part}" for part in ("train", "valid", "test"))
+        return f"{self.name}: {', '.join(parts)} images of {' x '.join(map(str, self.image_shape))}"
+
+
+_SOURCES: dict[str, Downloaded | Drawn | CelebA] = {
+    "mnist": MNIST,
+    "fashion_mnist": FASHION_MNIST,
+    "digits": Drawn("digits", digits.read),
+    "faces": Drawn("faces", faces.read),
+    "smiles": SMILES,
+    "celeba": CelebA(),
+}
+
+
+def names() -> list[str]:
+    """The names that `load` knows, beside the paths of `.npz` files and of CelebA."""
+    return list(_SOURCES)
+
+
+def load(
+    name: str | os.PathLike,
+    *,
+    validation: int | float | None = None,
+    size: int | None = None,
+    limit: int | None = None,
+) -> Dataset:
+    """Loads a dataset, downloading or drawing it the first time.
+
+    Args:
+        name: one of `names()`, or the path of an `.npz` file with `x_train`, `y_train`, `x_test`
+            and `y_test`: images `(n, height, width)`, `(n, height, width, 1)` or `(n, height,
+            width, 3)`, uint8 or floats in [0, 1], and one integer for each as its label. The path
+            of a folder with `img_align_celeba/` and `list_attr_celeba.txt` is `celeba`.
+        validation: how many (int) or which share (float) of the training images become `valid`:
+            the last ones, in a user's own file after shuffling. Default: 10,000 of MNIST and
+            Fashion-MNIST, 2,000 of the digits and of the smiles, 1,000 of the faces, the published
+            ones of CelebA, a tenth of a user's own images.
+        size: height and width to resize to, antialiased; the faces are drawn at that size.
+            Default: as they are; 64 for CelebA.
+        limit: at most this many images in each of the three splits, the first ones. Of `faces` and
+            `celeba` no others are drawn or read. (All of CelebA at 64 x 64 takes 10 GB.)
+
+    Returns:
+        A `Dataset`, whose `train`, `valid` and `test` have images `x` and labels `y`.
+
+    Raises:
+        ValueError: if an argument, or a user's own file, is invalid.
+        DatasetUnavailable: if the dataset is missing and cannot be downloaded.
+        CorruptFile: if a file in `AELIB_DATA_DIR`, or of CelebA, is not what it should be.
+    """
+    source = _source(name)
+    for argument, value in (("size", size), ("limit", limit)):
+        if value is not None:
+            whole(argument, value, 1)
+    if isinstance(validation, float | np.floating):
+        number("validation", validation, 0, 1, below=True)
+    elif validation is not None:
+        whole("validation", validation)
+    raw = source.read(size, limit)
+    part = raw.validation if validation is None else validation
+    count = round(part * len(raw.x)) if isinstance(part, float | np.floating) else int(part)
+    if count >= len(raw.x):
+        raise ValueError(
+            f"`validation` must leave some of the {len(raw.x):,} images to train with. "
+            f"Received: validation={part!r}"
+        )
+    cut = len(raw.x) - count
+
+    def split(x: Any, y: np.ndarray, factors: dict, begin: int, end: int) -> Split:
+        rows = slice(begin, end if limit is None else min(end, begin + limit))
+        images = _as_images(x[rows])
+        if size is not None and images.shape[1:3] != (size, size):
+            images = _resized(images, size)
+        kept = {key: np.array(values[rows]) for key, values in factors.items()}
+        return Split(images, y[rows].astype(np.int64), kept)
+
+    return Dataset(
+        os.fspath(name),
+        split(raw.x, raw.y, raw.factors, 0, cut),
+        split(raw.x, raw.y, raw.factors, cut, len(raw.x)),
+        split(raw.x_test, raw.y_test, raw.factors_test, 0, len(raw.x_test)),
+    )
+
+
+def load_or_embedded(name: str | os.PathLike, **arguments: Any) -> Dataset:
+    """Like `load`, with an embedded dataset where this one is missing and cannot be downloaded.
+
+    The `digits` stand in for digits and clothes, the `faces` for faces. One printed line says so,
+    and the result's `name` is what was really used.
+
+    Args:
+        name: see `load`.
+        **arguments: see `load`.
+    """
+    try:
+        return load(name, **arguments)
+    except DatasetUnavailable:
+        embedded = _source(name).stand_in
+        print(
+            f"{name} is not on this machine and could not be downloaded: "
+            f"using the embedded {embedded} instead."
+        )
+        return load(embedded, **arguments)
+
+
+def status() -> list[Status]:
+    """What is there and where, without downloading, drawing or checking anything.
+
+    Raises:
+        ValueError: if `AELIB_DATA_DIR` names a folder that is missing.
+    """
+    return [source.status() for source in _SOURCES.values()]
+
+
+def fetch(name: str) -> str:
+    """Makes sure that a dataset is on this machine, whole, and returns its path.
+
+    Raises:
+        ValueError: if the name is unknown, or of a dataset that cannot be downloaded.
+        DatasetUnavailable: if the download fails.
+    """
+    source = _SOURCES.get(name)
+    if isinstance(source, Downloaded):
+        return source.fetch()
+    downloads = [key for key, other in _SOURCES.items() if isinstance(other, Downloaded)]
+    reason = source.not_fetched if source else "There is no such dataset"
+    raise ValueError(
+        f"{reason}. `name` must be one of {', '.join(downloads)}. Received: name={name!r}"
+    )
+
+
+def _source(name: str | os.PathLike) -> Downloaded | Drawn | CelebA | OwnFile:
+    user_data_folder()  # a mistyped folder is reported whichever dataset is asked for
+    if isinstance(name, str) and name in _SOURCES:
+        return _SOURCES[name]
+    if isinstance(name, str | os.PathLike):
+        path = os.fspath(name)
+        if path.endswith(".npz") or os.path.isfile(path):
+            return OwnFile(path)
+        if path and is_celeba(Path(path).expanduser()):
+            return CelebA(Path(path).expanduser())
+    raise ValueError(
+        f"`name` must be one of {', '.join(_SOURCES)}, or the path of an .npz file. "
+        f"Received: name={name!r}"
+    )
+
+
+def _as_images(x: np.ndarray) -> np.ndarray:
+    """uint8 or floats, with or without channels, to float32 in [0, 1] with channels."""
+    if x.ndim == 3:
+        x = x[..., np.newaxis]
+    if x.dtype == np.uint8:
+        return np.divide(x, np.float32(255), dtype=np.float32)
+    return x.astype(np.float32)
+
+
+def _resized(x: np.ndarray, size: int) -> np.ndarray:
+    """Antialiased. Bilinear weights are never negative, so pixels stay in [0, 1]."""
+    from PIL import Image  # here: most processes never need it
+
+    result = np.empty((len(x), size, size, x.shape[3]), np.float32)
+    for image, target in zip(x, result, strict=True):
+        for channel in range(x.shape[3]):
+            plane = Image.fromarray(np.ascontiguousarray(image[..., channel]))
+            target[..., channel] = plane.resize((size, size), Image.Resampling.BILINEAR)
+    return np.clip(result, 0, 1, out=result)
