@@ -90,6 +90,14 @@ def claim(
 
     Raises:
         ValueError: If an argument is invalid.
+
+    Example:
+
+    ```python
+    from aelib import claims
+
+    claims.claim("Eight axes leave little", 29.4, "<=", 30, baseline=52.7, unit="squared error")
+    ```
     """
     statement = _text("statement", statement)
     unit, source = _text("unit", unit), _text("source", source)

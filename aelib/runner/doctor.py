@@ -15,7 +15,9 @@ from aelib.runner.plan import DATA_VARIABLE, resolve_data_folder
 
 _PATIENCE = 90  # seconds for a probe: the first import of TensorFlow reads a gigabyte
 _SPACE = 1.0  # gigabytes
-_INSTALL = "Install what is missing: pip install -e '.[run]' in the checkout."
+_INSTALL = (
+    "Install what is missing: pip install 'aelib[run]', in a checkout pip install -e '.[run]'."
+)
 
 # Printed by processes of their own: a broken TensorFlow must not take the doctor down.
 _TENSORFLOW_PROBE = """
@@ -119,7 +121,7 @@ def _tensorflow(found: dict | None, problem: str) -> list[Check]:
 
 def _programs() -> list[Check]:
     checks = []
-    for name in ("jupyterlab", "papermill", "nbval"):
+    for name in ("jupyterlab", "papermill", "nbval", "pyyaml", "jinja2"):
         try:
             checks.append(Check(f"{name} {importlib.metadata.version(name)}"))
         except importlib.metadata.PackageNotFoundError:
@@ -140,8 +142,10 @@ def _kernel(found: list | None, problem: str) -> Check:
 
 
 def _data() -> list[Check]:
-    from aelib import data  # NumPy, which `aelib --help` does not need
-
+    try:
+        from aelib import data
+    except ImportError as error:
+        return [Check(f"the datasets cannot be read: {error}", False, _INSTALL)]
     given = os.environ.get(DATA_VARIABLE)
     try:
         resolve_data_folder()

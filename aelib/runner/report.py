@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from aelib._format import mark
 from aelib.published import PUBLISHED
 from aelib.runner import UsageError, table
 from aelib.runner.notebooks import Notebook, checkout, numbered
-from aelib.runner.page import TEMPLATE
 from aelib.runner.results import Outcome, read_results, write_text
 from aelib.runner.task import Fault
 
@@ -51,7 +51,8 @@ def write_index(folder: Path, outcomes: list[Outcome]) -> Path:
     used = sorted({name for item in results for name in item["dataset"]})
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["code"] = _code
-    page = environment.from_string(TEMPLATE).render(
+    template = resources.files("aelib.runner").joinpath("report.html.j2").read_text("utf-8")
+    page = environment.from_string(template).render(
         heading="What the notebooks found",
         sections=sections,
         finished=sum(outcome.fault is None for outcome in outcomes),

@@ -124,19 +124,13 @@ def data_found(plans: Iterable[Plan]) -> list[str]:
     for name in dict.fromkeys(plan.parameters.get("dataset") for plan in plans):
         place = places.get(name)
         if place and name in _STAND_INS:
-            found.append(f"{_TITLES.get(name, name)}: {_shortened(Path(place))}")
+            found.append(f"{_TITLES.get(name, name)}: {place.replace(str(Path.home()), '~')}")
         elif name in _STAND_INS:
-            absent.append(missing(name))
+            first = "" if name == "celeba" else " (each notebook tries a download first)"
+            absent.append(missing(name) + first)
         elif name:
             found.append(f"{name}: {'drawn here' if name in places else 'your own data'}")
     return absent + found
-
-
-def _shortened(path: Path) -> str:
-    for folder, sign in ((Path.cwd(), "."), (Path.home(), "~")):
-        if path.is_relative_to(folder):
-            return f"{sign}/{path.relative_to(folder).as_posix()}"
-    return str(path)
 
 
 def number(value: float | None) -> str:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 from tiny_notebooks import aelib
 
 
@@ -13,9 +14,10 @@ def test_the_command_imports_neither_keras_nor_tensorflow():
         "    importlib.import_module(f'aelib.runner.{module.name}')\n"
         "from aelib import data\n"
         "data.status()\n"
-        "rooms = {name for name in sys.modules if name.startswith('aelib.')}\n"
+        "parts = {name.split('.')[1] for name in sys.modules if name.startswith('aelib.')}\n"
+        "public = {part for part in parts if not part.startswith('_')}\n"
         "print({'keras', 'tensorflow'} & set(sys.modules))\n"
-        "print({name.split('.')[1] for name in rooms} - {'runner', 'data', 'claims', 'published'})"
+        "print(public - {'runner', 'data', 'claims', 'published'})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:2] == ["set()", "set()"]
@@ -34,6 +36,29 @@ def test_doctor_examines_everything_and_says_what_to_do(tmp_path):
     for text in ("✓ TensorFlow", "✓ Keras", "papermill", "nbval", "one and one is 2", "free disk"):
         assert text in output
     assert "✗ AELIB_DATA_DIR is wrong" in output and "or unset it" in output
+
+
+@pytest.mark.parametrize("package", ["click", "yaml", "jinja2", "papermill", "numpy", "filelock"])
+def test_a_missing_package_is_named_in_one_line_and_doctor_survives(house, package):
+    hidden = house / "hidden" / f"{package}.py"
+    hidden.parent.mkdir()
+    hidden.write_text(f"raise ModuleNotFoundError('No module named', name={package!r})")
+    where = {"cwd": house, "PYTHONPATH": str(hidden.parent)}
+    status, output = aelib("doctor", **where)
+    assert "Traceback" not in output and "pip install 'aelib[run]'" in output
+    if package == "click":
+        assert status == 2 and len(output.splitlines()) == 1 and "click" in output
+    else:
+        assert status == 1 and "free disk" in output
+    if package in ("jinja2", "filelock"):
+        status, output = aelib("run", "--jobs", "1", **where)
+        assert status == 2 and package in output and "Traceback" not in output
+
+
+def test_the_package_is_the_command_too(tmp_path):
+    command = [sys.executable, "-m", "aelib", "data", "list"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and "mnist" in done.stdout
 
 
 def test_doctor_survives_a_broken_tensorflow(tmp_path):

@@ -25,11 +25,15 @@ def test_each_fault_is_reported_with_its_place_and_the_rest_still_runs(house):
         "02_dies": [BEGIN + "\nclaims.record('early', 1, unit='')", "import os\nos._exit(7)"],
         "03_sleeps": ["print('so far', flush=True)\nimport time; time.sleep(100)"],
         "04_raises": ["", "print('so far')\nraise RuntimeError('a\\x1b[31mlas')"],
-        "05_claims": [BEGIN, "claims.claim('Less is more', 1, '>', 2)", "print('never')"],
+        "05_claims": [BEGIN, "raise claims.ClaimFailed('by hand')", "claims.finish()"],
         "06_leaves": ["import sys; sys.exit(0)", "print('never')"],
-        "07_catches": [
+        "07_early": [BEGIN, "claims.claim('No', 1, '>', 2)\nclaims.finish()", "print('never')"],
+        "08_empty": [BEGIN, "claims.finish()"],
+        "09_another": [
             BEGIN,
-            "try:\n    claims.claim('No', 1, '>', 2)\nexcept claims.ClaimFailed:\n    pass",
+            "claims.claim('No', 1, '>', 2)",
+            "try:\n    claims.finish()\nexcept AssertionError:\n"
+            "    raise claims.ClaimFailed('mine') from None",
         ],
     }
     for name, cells in sources.items():
@@ -41,18 +45,24 @@ def test_each_fault_is_reported_with_its_place_and_the_rest_still_runs(house):
         "02_dies": "in cell [3] import os: The kernel died, with exit status 7",
         "03_sleeps": "The cell took longer than 8 s.\n    | so far",
         "04_raises": "RuntimeError: alas",
-        "05_claims": "ClaimFailed: Less is more: measured 1, which is not > 2",
+        "05_claims": "in cell [3] raise claims.ClaimFailed('by hand'): ClaimFailed: by hand",
         "06_leaves": "The notebook ended early",
-        "07_catches": "finished",
+        "07_early": "ClaimFailed: 0 of 1 claims hold",
+        "08_empty": "in cell [3] claims.finish(): ClaimFailed: No claims were made",
+        "09_another": "ClaimFailed: mine",
     }.items():
         assert re.search(rf"{name} .*{re.escape(text)}", output), (name, output)
 
     run = house / "runs" / "quick"
-    assert {path.parent.name for path in run.glob("*/done.json")} == {"01_good", "07_catches"}
+    assert {path.parent.name for path in run.glob("*/done.json")} == {"01_good"}
+    assert output.count("Traceback (most recent call last)") == 5
     fault = json.loads((run / "02_dies" / "fault.json").read_text())
     assert fault["cell"] == 3 and fault["results"]["records"][0]["name"] == "early"
     page = (run / "index.html").read_text()
-    assert "It did not finish" in page and "Less is more" in page
+    assert "1 of 9 notebooks finished" in page and page.count("It did not finish") == 8
+    folded = re.findall(r"<details>.*?</details>", page, re.DOTALL)
+    assert page.count("Traceback (most") == "".join(folded).count("Traceback (most") == 5
+    assert "2 results were not reached" in page, "what was missed before a fault is told as well"
 
     write_notebook(notebooks / "02_dies.ipynb", BEGIN)
     status, output = aelib("run", "1", "2", cwd=house)

@@ -1,8 +1,11 @@
 """`aelib run`: what it leaves, what it skips, what it refuses."""
 
 import json
+import re
+import subprocess
 import sys
 
+import nbformat
 import pytest
 from tiny_notebooks import BEGIN, aelib, write_notebook
 
@@ -66,6 +69,115 @@ def test_leaves_results_a_report_and_a_marker_and_is_not_run_twice(house):
     write_notebook(house / "notebooks" / "01_good.ipynb", BEGIN, "claims.record('a', 1, unit='')")
     status, output = aelib("run", "-p", "rate", "1", cwd=house)
     assert status == 0 and "01_good finished" in output, "another source, another result"
+
+
+MISSES = [
+    "from aelib import claims\nclaims.begin(datasets=['digits'])",
+    "claims.claim('Less is\\x1b[2J more', 0.794, '>=', 0.8, baseline=0.5)\nprint('goes on')",
+    "claims.claim('It is new', 1, '<', 2, baseline=1.5)\nclaims.same('f is', [1, 2], [1, 2])",
+    "claims.claim('It holds', 1, '<', 2)\nclaims.record('own', 1, unit='')",
+    "claims.finish()",
+]
+ON_MNIST = 'seed: int = 1\ndataset: str = "mnist"'
+
+
+def test_a_missed_claim_is_shown_and_destroys_nothing(house):
+    write_notebook(house / "notebooks" / "02_misses.ipynb", *MISSES, parameters=ON_MNIST)
+    status, output = aelib("run", cwd=house, AELIB_DATA_DIR=str(house))
+    assert status == 1
+    assert "Traceback" not in output and "\x1b" not in output
+    lines = output.splitlines()
+    assert lines[0].startswith("MNIST is not here: drawn digits are used. `aelib data fetch mnist`")
+    place = next(i for i, line in enumerate(lines) if "02_misses finished in" in line)
+    assert lines[place].endswith(" s, 1 of 3 claims hold and 1 formula is the library's")
+    advice = (
+        "    Try `aelib data fetch mnist` and `aelib run 02 --force`, "
+        "or another seed: `aelib run 02 -p seed 2`"
+    )
+    assert lines[place + 1 : place + 7] == [
+        r"One result was not reached: Less is\x1b[2J more",
+        "    measured 0.7940, needed >= 0.8000, on digits (drawn)",
+        advice,
+        "One result was not reached: It is new",
+        "    the baseline meets the bound as well: 1.500 < 2, on digits (drawn)",
+        advice,
+    ]
+    assert lines[-2] == "2 of 2 notebooks finished, 2 results were not reached: 02"
+
+    folder = house / "runs" / "quick" / "02_misses"
+    results = json.loads((folder / "results.json").read_text())
+    assert list(results) == KEYS
+    assert [claim["holds"] for claim in results["claims"]] == [False, False, True, True]
+    assert results["claims"][2] == {
+        "statement": "f is",
+        "measured": 0.0,
+        "relation": "<=",
+        "bound": 1e-5,
+        "baseline": None,
+        "unit": "largest difference",
+        "source": "the library's formula",
+        "holds": True,
+    }
+    assert results["records"] == [{"name": "own", "value": 1.0, "unit": ""}]
+    cells = nbformat.read(folder / "02_misses.ipynb", 4).cells
+    shown = [output for cell in cells for output in cell.get("outputs", [])]
+    assert "goes on\n" in [item.get("text") for item in shown]
+    (first, *_) = [item.data for item in shown if item.output_type == "display_data"]
+    assert first["text/markdown"].startswith("**✗ Less") and first["text/plain"][:6] == "✗ Less"
+
+    page = (house / "runs" / "quick" / "index.html").read_text()
+    for text in (
+        r"2 of 2 notebooks finished</b>,\s+<b class=\"bad\">2 results were not reached</b>:\s+"
+        r'<a href="#02_misses">02</a>',
+        r"2 of 4 claims hold and 1 formula is the library&#39;s",
+        r"MNIST is not here: drawn digits are used. <code>aelib data fetch mnist</code>",
+        r"One result was not reached.</b> Less is\\x1b\[2J more</p>\s+"
+        r"<p>measured 0.7940, needed &gt;= 0.8000, on digits \(drawn\)</p>\s*<p>Try <code>",
+        r"<details><summary>Formulas held against the library&#39;s: 1|<details><summary>Formulas",
+    ):
+        assert re.search(text, page), text
+    (folded,) = re.findall(r"<details>.*?</details>", page, re.DOTALL)
+    assert "f is" in folded and "It holds" not in folded and page.count("f is") == 1
+    assert "did not finish" not in page and "last lines" not in page
+
+    before = (folder / "done.json").stat().st_mtime_ns
+    status, output = aelib("run", "2", cwd=house, AELIB_DATA_DIR=str(house))
+    assert status == 1 and "02_misses was done already, 1 of 3 claims hold" in output
+    assert "One result was not reached: It is new" in output
+    assert (folder / "done.json").stat().st_mtime_ns == before
+
+
+def test_a_formula_that_is_missed_is_not_folded_away(house):
+    cells = [MISSES[0], "claims.same('f is', 1, 2)", "claims.finish()"]
+    path = write_notebook(house / "other" / "misses.ipynb", *cells, parameters="size: int = 3")
+    status, output = aelib("run", path, cwd=house)
+    assert status == 1 and "0 of 1 formulas are the library's" in output
+    assert "needed <= 1e-05, on digits (drawn)" in output and "Try" not in output
+    assert "<details open>" in (house / "runs" / "quick" / "index.html").read_text()
+
+
+def test_the_first_line_says_which_data_were_found(house):
+    write_notebook(house / "notebooks" / "02_mnist.ipynb", "1", parameters=ON_MNIST)
+    (house / "mnist.npz").touch()
+    (house / "mine.npz").touch()
+    where = {"cwd": house, "AELIB_DATA_DIR": str(house), "HOME": str(house)}
+    _, output = aelib("run", **where)
+    assert output.splitlines()[:2] == ["digits: drawn here", "MNIST: ~/mnist.npz"]
+    _, output = aelib("run", "-p", "dataset", "mine.npz", **where)
+    assert output.splitlines()[0].endswith("mine.npz: your own data")
+    assert "MNIST" not in output
+
+
+def test_pytest_finds_the_stored_claims_again(house):
+    path = write_notebook(house / "notebooks" / "02_x.ipynb", BEGIN, "claims.claim('a', 1, '<', 2)")
+    assert aelib("run", "2", cwd=house)[0] == 0
+    stored = house / "runs" / "quick" / "02_x" / "02_x.ipynb"
+    command = [sys.executable, "-m", "pytest", "-q", "--nbval", "--nbval-current-env", stored]
+    done = subprocess.run(command, cwd=house, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    stored.write_text(stored.read_text().replace("✓ a: 1 < 2", "✓ a: 1 < 3"))
+    done = subprocess.run(command, cwd=house, capture_output=True, text=True)
+    assert done.returncode == 1 and path.is_file(), "and it does compare them"
 
 
 def test_the_fingerprint_changes_with_all_that_results_depend_on(house, monkeypatch):
