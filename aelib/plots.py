@@ -1,7 +1,6 @@
 """Figures in one style: rows and sheets of images, maps of codes.
 
-Every function makes a figure or draws on the axes it is given, and returns it. In a notebook,
-call `use_style` once and end a cell that draws with a semicolon.
+In a notebook, call `use_style` once and end a cell that draws with a semicolon.
 """
 
 import re
@@ -12,6 +11,7 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -28,8 +28,7 @@ ORANGE = "#d55e00"  # PCA or another baseline
 GREEN = "#009e73"  # a third method
 CLASSES = tuple(mpl.color_sequences["tab10"])
 COLOUR_MAP = "viridis"  # for quantities: dark to light in equal steps
-# Negative is blue, zero white, positive red.
-SIGNED = LinearSegmentedColormap.from_list("signed", ["#053e7f", "white", "#9e0d14"])
+SIGNED = LinearSegmentedColormap.from_list("blue to red", ["#053e7f", "white", "#9e0d14"])
 
 
 def use_style() -> None:
@@ -38,14 +37,12 @@ def use_style() -> None:
     In IPython it also stores them with 8 bits per pixel where that is smaller, and with an
     alternative text (see `describe`) in the metadata of the output, at `["image/png"]["alt"]`.
     """
-    cycle = mpl.cycler(
-        color=[BLUE, ORANGE, GREEN, GREY, "#cc79a7", "black"],
-        linestyle=["-", "--", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2))],
-    )
+    colours = [BLUE, ORANGE, GREEN, GREY, "#cc79a7", "black"]
+    dashes = ["-", "--", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2))]
     mpl.rc("figure", dpi=110, figsize=(7.5, 3.6), titlesize=12, titleweight="bold")
     mpl.rc("figure.constrained_layout", use=True)
-    mpl.rc("axes", titlesize=11.5, titleweight="bold", titlelocation="left")
-    mpl.rc("axes", edgecolor="0.4", prop_cycle=cycle)
+    mpl.rc("axes", titlesize=11.5, titleweight="bold", titlelocation="left", edgecolor="0.4")
+    mpl.rc("axes", prop_cycle=cycler(color=colours, linestyle=dashes))
     mpl.rc("axes.spines", top=False, right=False)
     mpl.rcParams.update({"font.size": 10.5, "grid.color": "0.9", "legend.frameon": False})
     if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
@@ -122,7 +119,8 @@ def code_map(axes: Axes, codes: ArrayLike, labels: ArrayLike, *, title: str) -> 
         raise ValueError(f"`codes` must have 2 columns. Received: codes.shape={codes.shape}")
     classes, number = np.unique(labels, return_inverse=True)
     colours = np.array(CLASSES)[number % len(CLASSES)]
-    axes.scatter(*codes.T, c=colours, s=np.clip(24_000 / len(codes), 5, 16), alpha=0.75, lw=0)
+    size = np.clip(24_000 / len(codes), 5, 16)
+    axes.scatter(codes[:, 0], codes[:, 1], c=colours, s=size, alpha=0.75, lw=0)
     for index, name in enumerate(classes if len(classes) <= 20 else ()):
         disc = {"boxstyle": "circle,pad=0.2", "fc": "white", "ec": CLASSES[index % len(CLASSES)]}
         x, y = _densest(codes[number == index], codes.std(axis=0))
@@ -144,13 +142,14 @@ def _images(name: str, images: ArrayLike, signed: bool) -> np.ndarray:
 
 
 def _show(axes: Axes, image: np.ndarray, signed: bool, paper: bool, **where) -> AxesImage:
+    signed = signed and image.shape[-1] == 1
     grey, low = (SIGNED, -1) if signed else ("gray_r" if paper else "gray", 0)
     smooth = "nearest" if signed or paper else "bicubic"
     return axes.imshow(image, cmap=grey, vmin=low, vmax=1, interpolation=smooth, **where)
 
 
 def _finished(figure: Figure, image: AxesImage, title: str, content: str) -> Figure:
-    if image.get_clim()[0] < 0 and np.ndim(image.get_array()) == 2:
+    if image.get_clim()[0] < 0:
         bar = figure.colorbar(image, ax=figure.axes, ticks=[-1, 0, 1], fraction=0.03, aspect=30)
         bar.set_ticklabels(["-max", "0", "max"])
     figure.suptitle(title, x=0.01, ha="left", wrap=True)
