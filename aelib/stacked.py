@@ -6,57 +6,59 @@ stacked in reverse, and the whole is fine-tuned from there.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
+from numpy.typing import ArrayLike
 
-from aelib.autoencoder import Autoencoder, TransposedDense
+from aelib._checks import array, layer, whole
+from aelib.autoencoder import Autoencoder
 from aelib.losses import BernoulliCrossEntropy, SquaredError
+from aelib.tied import TransposedDense
+from aelib.training import layers_of
 
 
 @dataclass(frozen=True)
 class Stack:
-    """What `pretrain` leaves: two halves of a deep autoencoder, and how each layer was trained.
+    """The result of `pretrain`: the two halves of a deep autoencoder.
 
-    `autoencoder()` and `classifier(n_classes)` do not copy: fine-tuning them changes `encoder` and
-    `decoder`. To fine-tune several times from the same start, begin each time with `copy()`.
+    `autoencoder()` and `classifier(n_classes)` share its weights, so fine-tuning changes them; to
+    fine-tune several times from the same start, begin with `copy()`.
 
     Attributes:
-        encoder: `keras.Sequential` from images `(batch, ...)` to the last code. Its layers
-            `encode_1`, `encode_2`, ... are the pretrained ones, bottom first.
+        encoder: `keras.Sequential` from images `(batch, ...)` to the last code, with the layers
+            `encode_1`, `encode_2`, ...
         decoder: `keras.Sequential` from the last code to images, float32, of the shape of the
-            input. Its layers are the dropped decoders, top first: ..., `decode_2`, `decode_1`.
-        histories: for each layer, bottom first, what `fit` recorded: a dict from `"loss"` (and
-            the name of the sparsity layer, if any) to one number for each epoch.
+            input, with the layers ..., `decode_2`, `decode_1`.
     """
 
     encoder: keras.Sequential
     decoder: keras.Sequential
-    histories: tuple[dict[str, list[float]], ...]
 
     def autoencoder(self) -> Autoencoder:
-        """The deep autoencoder over `encoder` and `decoder`, not compiled."""
+        """The deep autoencoder of `encoder` and `decoder`, not compiled."""
         return Autoencoder(self.encoder, self.decoder)
 
     def classifier(self, n_classes: int) -> keras.Sequential:
-        """`encoder` and, on its code, a new `Dense` layer of logits `(batch, n_classes)`, float32.
+        """`encoder` with a new `Dense` layer of logits `(batch, n_classes)`, float32, not compiled.
 
-        Not compiled. Raises `ValueError` if `n_classes` is no whole number of at least 2.
+        Raises:
+            ValueError: If `n_classes` is not an integer >= 2.
         """
-        n_classes = _whole("n_classes", n_classes, 2)
+        n_classes = whole("n_classes", n_classes, 2)
         logits = layers.Dense(n_classes, dtype="float32", name="logits")
         return keras.Sequential([keras.Input(self.encoder.input_shape[1:]), self.encoder, logits])
 
     def copy(self) -> "Stack":
-        """A stack with the same weights, at this moment, in variables of its own."""
-        parts = {"encoder": self.encoder, "decoder": self.decoder}
-        return replace(self, **{name: _with_weights(part) for name, part in parts.items()})
+        """A stack with the current weights, in variables of its own."""
+        return Stack(_with_weights(self.encoder), _with_weights(self.decoder))
 
 
 def pretrain(
-    x: np.ndarray,
+    x: ArrayLike,
     units: list[int],
     *,
     epochs: int | list[int],
@@ -68,183 +70,168 @@ def pretrain(
     optimizer: str | keras.optimizers.Optimizer | list = "adam",
     batch_size: int = 128,
     tied: bool = False,
-    jit_compile: bool | str = "auto",
     verbose: bool | int = True,
 ) -> Stack:
     """Trains one dense autoencoder for each of `units`, each on the codes of the one below.
 
-    What goes up are the codes of clean inputs, as they are before the sparsity layer. At most two
-    layers' codes are in memory. `keras.utils.set_random_seed` before it makes it repeatable.
+    The next layer gets the codes of clean inputs, before the sparsity layer. At most two layers'
+    codes are in memory. Call `keras.utils.set_random_seed` first to make it repeatable.
 
-    `epochs`, `corruption`, `sparsity`, `activation`, `loss` and `optimizer` are given once, for all
-    layers, or as a list with one entry for each, bottom first. A layer or optimizer that is given
-    serves as a pattern: every layer of the stack gets a new one with its config.
+    `epochs`, `activation`, `corruption`, `sparsity`, `loss` and `optimizer` are one value for all
+    layers or a list with one for each, bottom first. Every layer gets a copy of the layers and
+    the optimizer.
 
     Args:
         x: `(n, ...)`, images, or vectors `(n, inputs)`.
         units: sizes of the codes, bottom first.
-        epochs: of each layer's training.
-        corruption: of the layer's input, in training only (notebook 06): for the first layer of
-            the images, for the others of the codes below.
-        sparsity: layer on the layer's code (notebook 04), while this layer is trained; no part
-            of the stack. After `KSparse` the stacked code, and what the next layer learns from,
-            has all units on.
-        activation: of the layer's code; None is linear. The decoder of the layer above ends with
-            it too, since it gives these codes.
-        output_activation: of the images that the first decoder gives.
-        loss: between what the layer's decoder gives and what its encoder got, clean. None is
-            `SquaredError()`; `BernoulliCrossEntropy(from_logits=False)` fits a decoder that ends
-            with a sigmoid.
+        epochs: int >= 1, of each layer's training.
+        corruption: layer on the input of a pair (images or codes below), in training only.
+        sparsity: layer on the code during pretraining, not part of the stack. After `KSparse` the
+            stacked code, and what the next layer learns from, has all units on.
+        activation: of the code, and of the decoder above, which reconstructs it; None is linear.
+        output_activation: of the first decoder, which reconstructs the images.
+        loss: between the decoder's output and the clean input. None is `SquaredError()`;
+            `BernoulliCrossEntropy(from_logits=False)` fits decoders that end with a sigmoid.
         optimizer: name or optimizer; its schedule starts anew with each layer.
-        batch_size: images in a batch.
-        tied: whether each decoder's kernel is the encoder's, transposed, while they are trained as
-            a pair. In the stack the two start equal and go on as two.
-        jit_compile: as in `keras.Model.compile`.
+        batch_size: int >= 1, images in a batch.
+        tied: whether each decoder's kernel is the encoder's, transposed, during pretraining. In
+            the stack the two start equal and are trained separately.
         verbose: whether to print a line for each layer.
 
-    Returns: a `Stack`.
-
     Raises:
-        ValueError: for images that are empty, of rank below 2 or not finite; for sizes, epochs
-            and a batch that are no whole numbers above 0; for lists of another length than
-            `units`; for a corruption or sparsity that is no layer; for a Bernoulli loss that
-            does not fit the decoder's last activation.
+        ValueError: If an argument is invalid, a list has another length than `units`, or a
+            Bernoulli loss does not fit the decoder's activation.
 
     Example:
 
-        stack = pretrain(x, [1000, 500, 250, 30], epochs=10, activation=["sigmoid"] * 3 + [None])
-        model = stack.autoencoder()
-        model.compile("adam", SquaredError())
-        model.fit(x, epochs=20)
+    ```python
+    import numpy as np
+    from aelib import stacked
+
+    x = np.random.default_rng(0).random((64, 8, 8, 1))
+    stack = stacked.pretrain(x, [16, 4], epochs=1, activation=["sigmoid", None])
+    classifier = stack.classifier(n_classes=10)
+    ```
 
     Reference: Bengio, Lamblin, Popovici & Larochelle, "Greedy layer-wise training of deep
     networks", 2007; Hinton & Salakhutdinov, "Reducing the dimensionality of data with neural
-    networks", 2006 (the decoders mirrored, unrolled and fine-tuned); Vincent et al., "Stacked
-    denoising autoencoders", 2010, section 3.5 (the codes of clean inputs go up).
+    networks", 2006 (mirrored decoders); Vincent et al., "Stacked denoising autoencoders", 2010,
+    section 3.5 (codes of clean inputs).
     """
-    codes = np.asarray(x)
-    if codes.ndim < 2 or not codes.size:
-        raise ValueError(
-            "x is an array of at least one image, with rank 2 or more. "
-            f"Received: x.shape={codes.shape}"
-        )
+    x = array("x", x, rank=2)
     if not isinstance(units, list | tuple) or not units:
-        raise ValueError(f"units is a list of one size or more. Received: units={units!r}")
-    units = [_whole("units", width) for width in units]
-    count, shape = len(units), codes.shape[1:]
-    epochs = [_whole("epochs", number) for number in _per_layer("epochs", epochs, count)]
-    batch_size = _whole("batch_size", batch_size)
-    settings = {
-        "activation": activation,
-        "corruption": corruption,
-        "sparsity": sparsity,
-        "loss": loss,
-        "optimizer": optimizer,
-    }
-    settings = {name: _per_layer(name, value, count) for name, value in settings.items()}
-    settings["units"] = units
-    settings["shape"] = [shape, *((width,) for width in units[:-1])]
-    # What a decoder gives has the range of what its encoder got.
-    settings["output_activation"] = [output_activation, *settings["activation"][:-1]]
-
-    # All pairs are built before the first is trained: what does not fit shows at once.
-    pairs = [
-        _pair(number, tied, jit_compile, **dict(zip(settings, values, strict=True)))
-        for number, values in enumerate(zip(*settings.values(), strict=True), 1)
-    ]
-    histories = []
-    for number, (pair, width) in enumerate(zip(pairs, units, strict=True), 1):
-        fitted = pair.fit(codes, epochs=epochs[number - 1], batch_size=batch_size, verbose=0)
-        histories.append(fitted.history)
-        if verbose:
-            losses = fitted.history["loss"]
-            sizes = f"{math.prod(codes.shape[1:])} -> {width}"
-            print(f"layer {number} of {count}: {sizes}, loss {losses[0]:.4g} -> {losses[-1]:.4g}")
-        if number < count:
-            codes = pair.encode(codes)
+        raise ValueError(f"`units` must be a list of sizes. Received: units={units!r}")
+    settings = _per_layer(
+        len(units),
+        units=[whole("units", size, 1) for size in units],
+        epochs=epochs,
+        activation=activation,
+        corruption=corruption,
+        sparsity=sparsity,
+        loss=loss,
+        optimizer=optimizer,
+    )
+    plan, shape = [], x.shape[1:]
+    for number, each in enumerate(settings, 1):
+        plan.append(_Layer(number, shape, output_activation, tied=tied, **each))
+        # What a decoder gives has the range of what its encoder got.
+        shape, output_activation = (each["units"],), each["activation"]
+    # All pairs are built before the first is trained, so that errors show at once.
+    pairs = [each.pair() for each in plan]
+    _train(pairs, plan, x, whole("batch_size", batch_size, 1), verbose)
     upwards = [pair.encoder.layers[-1] for pair in pairs]
     downwards = [_untied(pair.decoder.layers[-2]) for pair in reversed(pairs)]
+    images = layers.Reshape(x.shape[1:], dtype="float32")
     return Stack(
-        keras.Sequential([keras.Input(shape), layers.Flatten(), *upwards]),
-        keras.Sequential(
-            [keras.Input(units[-1:]), *downwards, layers.Reshape(shape, dtype="float32")]
-        ),
-        tuple(histories),
+        keras.Sequential([keras.Input(x.shape[1:]), layers.Flatten(), *upwards]),
+        keras.Sequential([keras.Input(shape), *downwards, images]),
     )
 
 
 def set_trainable(model: keras.Model, part: keras.layers.Layer, trainable: bool) -> None:
     """Freezes (`trainable=False`) or unfreezes a part of a model, and compiles the model again.
 
-    In Keras `part.trainable = False` after `compile` has no effect on a model that has been
-    trained, and no warning says so. Here a compiled model is compiled again with the same loss,
-    metrics and optimizer, which starts anew (its averages, its count of steps). To go on with
-    another learning rate, compile the model yourself afterwards. A part is frozen in every model
-    that contains it, and this function compiles only the one that it is given.
+    Keras ignores `part.trainable = False` after `compile` and training, without a warning. Here a
+    compiled model is compiled again with the same loss, metrics and optimizer, which starts anew.
+    Other models that contain the part are not.
 
     Args:
         model: a model, compiled or not.
-        part: a layer in it, at any depth, for instance `stack.encoder` in `stack.classifier(10)`.
+        part: a layer in it, at any depth, such as `stack.encoder` in `stack.classifier(10)`.
         trainable: whether its weights are trained from now on.
 
     Raises:
-        ValueError: if the part is no layer of the model.
+        ValueError: If `part` is not in the model.
     """
-    if not any(part is layer for layer in model._flatten_layers()):
-        raise ValueError(f"The part is a layer of the model. Received: part={part!r}")
+    if not any(part is inside for inside in layers_of(model)):
+        raise ValueError(f"`part` must be a layer of the model. Received: part={part!r}")
     part.trainable = trainable
     if model.compiled:
         model.compile_from_config(model.get_compile_config())
 
 
-def _pair(
-    number,
-    tied,
-    jit_compile,
-    *,
-    shape,
-    units,
-    activation,
-    output_activation,
-    corruption,
-    sparsity,
-    loss,
-    optimizer,
-) -> Autoencoder:
-    """The shallow autoencoder of one layer, compiled."""
-    # Images in full precision under every policy; codes as the policy has them.
-    dtype = "float32" if number == 1 else None
-    up = layers.Dense(units, activation, name=f"encode_{number}")
-    options = {"activation": output_activation, "dtype": dtype, "name": f"decode_{number}"}
-    encoder = keras.Sequential([keras.Input(shape), layers.Flatten(), up])
-    decoder = keras.Sequential([keras.Input((units,))])
-    if sparsity is not None:
-        # Here, at the door of the decoder, so that `encode` gives the code without it.
-        decoder.add(_copy("sparsity", sparsity))
-    decoder.add(
-        TransposedDense(up, **options) if tied else layers.Dense(math.prod(shape), **options)
-    )
-    decoder.add(layers.Reshape(shape, dtype=dtype))
-    if corruption is not None:
-        corruption = _copy("corruption", corruption)
-    pair = Autoencoder(encoder, decoder, corruption)
-    loss = loss or SquaredError()
-    _check_loss(loss, decoder.layers[-2].activation)
-    optimizer = keras.optimizers.get(optimizer)
-    # A copy: an optimizer belongs to the variables that it has first seen.
-    optimizer = type(optimizer).from_config(optimizer.get_config())
-    pair.compile(optimizer, loss, jit_compile=jit_compile)
-    return pair
+@dataclass(frozen=True)
+class _Layer:
+    """How one layer is trained."""
+
+    number: int
+    shape: tuple[int, ...]
+    output_activation: Any
+    tied: bool
+    units: int
+    epochs: int
+    activation: Any
+    corruption: Any
+    sparsity: Any
+    loss: Any
+    optimizer: Any
+
+    def pair(self) -> Autoencoder:
+        """The shallow autoencoder of the layer, compiled."""
+        whole("epochs", self.epochs, 1)
+        up = layers.Dense(self.units, self.activation, name=f"encode_{self.number}")
+        encoder = keras.Sequential([keras.Input(self.shape), layers.Flatten(), up])
+        # Images in full precision under every policy; codes as the policy has them.
+        dtype = "float32" if self.number == 1 else None
+        options = {"activation": self.output_activation, "name": f"decode_{self.number}"}
+        if self.tied:
+            down = TransposedDense(up, dtype=dtype, **options)
+        else:
+            down = layers.Dense(math.prod(self.shape), dtype=dtype, **options)
+        # Sparsity in the decoder, so that `encode` gives the code without it.
+        sparsity = _copies("sparsity", self.sparsity)
+        images = layers.Reshape(self.shape, dtype=dtype)
+        decoder = keras.Sequential([keras.Input((self.units,)), *sparsity, down, images])
+        loss = self.loss or SquaredError()
+        _check_loss(loss, down.activation)
+        optimizer = keras.optimizers.get(self.optimizer)
+        # A copy: an optimizer belongs to the variables that it has first seen.
+        optimizer = type(optimizer).from_config(optimizer.get_config())
+        pair = Autoencoder(encoder, decoder, *_copies("corruption", self.corruption))
+        pair.compile(optimizer, loss)
+        return pair
 
 
-def _untied(layer: layers.Dense | TransposedDense) -> layers.Dense:
+def _train(pairs: list[Autoencoder], plan: list[_Layer], codes, batch_size: int, verbose) -> None:
+    for pair, own in zip(pairs, plan, strict=True):
+        fitted = pair.fit(codes, epochs=own.epochs, batch_size=batch_size, verbose=0)
+        if verbose:
+            losses, sizes = fitted.history["loss"], f"{math.prod(own.shape)} -> {own.units}"
+            change = f"loss {losses[0]:.4g} -> {losses[-1]:.4g}"
+            print(f"layer {own.number} of {len(pairs)}: {sizes}, {change}")
+        if own is not plan[-1]:
+            codes = pair.encode(codes)
+
+
+def _untied(decoder: layers.Dense | TransposedDense) -> layers.Dense:
     """The layer itself, or in place of a transposed one a dense layer that starts equal to it."""
-    if isinstance(layer, layers.Dense):
-        return layer
-    units, inputs = reversed(layer.dense.kernel.shape)
-    dense = layers.Dense(inputs, layer.activation, dtype=layer.dtype_policy, name=layer.name)
-    dense.build((None, units))
-    dense.set_weights([np.transpose(layer.dense.kernel), layer.bias])
+    if isinstance(decoder, layers.Dense):
+        return decoder
+    kernel, bias = np.transpose(decoder.dense.kernel), decoder.bias
+    options = {"activation": decoder.activation, "dtype": decoder.dtype_policy}
+    dense = layers.Dense(kernel.shape[1], name=decoder.name, **options)
+    dense.build((None, len(kernel)))
+    dense.set_weights([kernel, bias])
     return dense
 
 
@@ -254,36 +241,28 @@ def _with_weights(model: keras.Model) -> keras.Model:
     return copy
 
 
-def _whole(name: str, value, least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(
-            f"A whole number of at least {least} is needed. Received: {name}={value!r}"
-        )
-    return int(value)
+def _per_layer(count: int, **settings) -> list[dict[str, Any]]:
+    """For each layer its settings, which are given once for all or in lists."""
+    lists = {}
+    for name, value in settings.items():
+        lists[name] = value if isinstance(value, list | tuple) else [value] * count
+        if len(lists[name]) != count:
+            raise ValueError(f"`{name}` must have {count} entries. Received: {name}={value!r}")
+    return [{name: values[h] for name, values in lists.items()} for h in range(count)]
 
 
-def _per_layer(name: str, value, count: int) -> list:
-    if not isinstance(value, list | tuple):
-        return [value] * count
-    if len(value) != count:
-        raise ValueError(
-            f"{name} is given once for all {count} layers or as a list with one entry for each. "
-            f"Received: {name}={value!r}"
-        )
-    return list(value)
+def _copies(name: str, pattern: Any) -> list[keras.layers.Layer]:
+    """A new layer with the config of `pattern`, or none if it is None."""
+    if layer(name, pattern, optional=True) is None:
+        return []
+    return [type(pattern).from_config(pattern.get_config())]
 
 
-def _copy(name: str, layer) -> keras.layers.Layer:
-    if not isinstance(layer, keras.layers.Layer):
-        raise ValueError(f"{name} is made of Keras layers or None. Received: {name}={layer!r}")
-    return type(layer).from_config(layer.get_config())
-
-
-def _check_loss(loss, activation) -> None:
+def _check_loss(loss: keras.losses.Loss, activation: Any) -> None:
     if isinstance(loss, BernoulliCrossEntropy):
         needed = keras.activations.linear if loss.from_logits else keras.activations.sigmoid
         if activation is not needed:
             raise ValueError(
-                f"The Bernoulli loss with from_logits={loss.from_logits} needs a decoder that ends "
-                f"with {needed.__name__}. Received: activation={activation.__name__}"
+                f"`activation` must be {needed.__name__} if from_logits={loss.from_logits}. "
+                f"Received: activation={activation.__name__}"
             )
