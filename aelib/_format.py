@@ -57,7 +57,8 @@ def fault(claim: Any) -> str:
 
 def summary(checks: Iterable[tuple[str, bool]]) -> str:
     """How many claims hold, and how many formulas are the library's; of `(source, holds)` each."""
-    methods, formulas = [], []
+    methods: list[bool] = []
+    formulas: list[bool] = []
     for source, holds in checks:
         (formulas if source == FORMULA else methods).append(holds)
     parts = []
@@ -66,8 +67,8 @@ def summary(checks: Iterable[tuple[str, bool]]) -> str:
     if formulas == [True]:
         parts.append("1 formula is the library's")
     elif formulas:
-        count = len(formulas) if all(formulas) else f"{sum(formulas)} of {len(formulas)}"
-        parts.append(f"{count} formulas are the library's")
+        some = "" if all(formulas) else f"{sum(formulas)} of "
+        parts.append(f"{some}{len(formulas)} formulas are the library's")
     return " and ".join(parts)
 
 

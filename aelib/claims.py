@@ -229,7 +229,7 @@ def _emit(kind: str, **fields: Any) -> None:
 
 def _device() -> str:
     """What TensorFlow computes on, if the notebook has imported it, else the processor."""
-    config = getattr(sys.modules.get("tensorflow"), "config", None)
+    config: Any = getattr(sys.modules.get("tensorflow"), "config", None)
     gpus = config.list_physical_devices("GPU") if config else []
     names = [config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
     return ", ".join(names) or f"CPU, {os.cpu_count()} cores"

@@ -1,22 +1,24 @@
 """The entry point of the `aelib` command: says what to install where its packages are missing."""
 
+import functools
 import sys
-from collections.abc import Callable
+from typing import Any
 
-main: Callable[..., None]
 
+def _say_missing(package: str) -> None:
+    print(f"`aelib` needs the package {package}: pip install 'aelib[run]'", file=sys.stderr)
+    sys.exit(2)
+
+
+main: Any
 try:
-    from aelib.runner.commands import main
+    from aelib.runner import commands
 except ModuleNotFoundError as error:
-    missing = error.name or ""
-    if missing.startswith("aelib"):
+    if error.name is None or error.name.startswith("aelib"):
         raise
-
-    def main() -> None:
-        """Prints one line, and what to type."""
-        print(f"`aelib` needs the package {missing}: pip install 'aelib[run]'", file=sys.stderr)
-        sys.exit(2)
-
+    main = functools.partial(_say_missing, error.name)
+else:
+    main = commands.main
 
 if __name__ == "__main__":
     main()

@@ -102,7 +102,7 @@ def list_notebooks() -> None:
     from aelib.runner.notebooks import checkout, choose
     from aelib.runner.results import read_results
 
-    root = checkout()
+    root = checkout() or Path.cwd()
     for notebook in choose((), root):
         title, question = notebook.heading
         results = root / "runs" / "quick" / notebook.name / "results.json"

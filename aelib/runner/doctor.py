@@ -9,6 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aelib.runner import UsageError
 from aelib.runner.plan import DATA_VARIABLE, resolve_data_folder
@@ -78,7 +79,7 @@ def examine() -> list[Check]:
         ]
 
 
-def _probe(code: str) -> tuple[object, str]:
+def _probe(code: str) -> tuple[Any, str]:
     """What a program printed as JSON in its last line, or None and why not."""
     try:
         done = subprocess.run(

@@ -121,7 +121,7 @@ def _named(text: str, known: list[Notebook]) -> list[Notebook]:
     if path.suffix == ".ipynb" and path.is_file():
         return [Notebook(path.resolve())]
     for notebook in known:
-        number, rest = _NUMBERED.fullmatch(notebook.path.stem).groups()
+        number, rest = notebook.path.stem.split("_", 1)
         is_number = text.isdecimal() and int(text) == int(number)
         if is_number or text.removesuffix(".ipynb") in (notebook.path.stem, rest):
             return [notebook]

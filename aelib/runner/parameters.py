@@ -44,7 +44,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "list": _list,
     "str": str,
 }
-_ACCEPTED = {
+_ACCEPTED: dict[str, tuple[type, ...]] = {
     "None": (type(None),),
     "bool": (bool,),
     "int": (int,),
@@ -102,7 +102,7 @@ class Parameter:
         return [part.split("[")[0].strip() for part in self.type.split("|")]
 
     def _complaint(self, value: Any) -> str:
-        return f"{self.name} is of type {self.type}. Received: {self.name}={value!r}"
+        return f"`{self.name}` must be of type {self.type}. Received: {self.name}={value!r}"
 
 
 def read_parameters(source: str) -> dict[str, Parameter]:
@@ -115,20 +115,23 @@ def read_parameters(source: str) -> dict[str, Parameter]:
     found = {}
     for node in ast.parse(source).body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
-            name, annotation = node.target.id, ast.unparse(node.annotation)
+            name, value, annotation = node.target.id, node.value, ast.unparse(node.annotation)
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            name, annotation = node.targets[0].id, None
+            name, value, annotation = node.targets[0].id, node.value, ""
         else:
             raise ValueError(f"line {node.lineno} does not define a parameter: {ast.unparse(node)}")
         try:
-            default = ast.literal_eval(node.value)
+            default = ast.literal_eval(value)
         except ValueError:
-            raise ValueError(f"a parameter is a literal. Received: {ast.unparse(node)}") from None
+            text = ast.unparse(node)
+            raise ValueError(f"a parameter must be a literal. Received: {text}") from None
         annotation = annotation or ("None" if default is None else type(default).__name__)
-        comment = lines[node.end_lineno - 1].encode()[node.end_col_offset :].decode()
+        last = lines[(node.end_lineno or node.lineno) - 1]
+        comment = last.encode()[node.end_col_offset :].decode()
         parameter = Parameter(name, annotation, default, comment.strip().lstrip("# "))
         unknown = set(parameter._kinds) - set(_READERS)
         if unknown:
-            raise ValueError(f"types are {', '.join(_READERS)}. Received: {name}: {parameter.type}")
+            types = ", ".join(_READERS)
+            raise ValueError(f"types must be of {types}. Received: {name}: {parameter.type}")
         found[name] = parameter
     return found

@@ -47,7 +47,8 @@ class Workers:
             self._stopped = True
             running = list(self._running)
         for process in running:
-            process.stdin.close()
+            if process.stdin:
+                process.stdin.close()
         for process in running:
             try:
                 process.wait(_PATIENCE)
@@ -72,6 +73,7 @@ class Workers:
         with open(log, "wb") as errors:
             process = self._start(errors, {**os.environ, EVENTS_VARIABLE: str(events)})
         end, cell = None, 0
+        assert process.stdin and process.stdout
         try:
             with process.stdout:
                 process.stdin.write(json.dumps(asdict(task)).encode() + b"\n")

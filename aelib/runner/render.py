@@ -51,7 +51,7 @@ def normalised(
 
 
 def _outputs(outputs: list, count: int | None) -> list:
-    kept = []
+    kept: list[nbformat.NotebookNode] = []
     for output in outputs:
         if output.output_type == "error":
             raise UsageError(f"cell [{count}] stores an error: {output.ename}")

@@ -47,7 +47,7 @@ def write_index(folder: Path, outcomes: list[Outcome]) -> Path:
     sections = [_section(folder, outcome) for outcome in outcomes]
     results = [outcome.results for outcome in outcomes]
     versions = {name: text for item in results for name, text in item["versions"].items()}
-    absent = sorted({table.stood_in_for(item) for item in results} - {None})
+    absent = sorted(set(filter(None, map(table.stood_in_for, results))))
     used = sorted({name for item in results for name in item["dataset"]})
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["code"] = _code
@@ -200,7 +200,8 @@ def _record(record: dict[str, Any]) -> dict[str, str]:
 
 def _pictures(executed: Path) -> list[dict[str, str]]:
     """The first pictures of an executed notebook, each under the heading it stands below."""
-    pictures, caption = [], ""
+    pictures: list[dict[str, str]] = []
+    caption = ""
     try:
         cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
     except (OSError, ValueError, KeyError):

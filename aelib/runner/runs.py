@@ -162,8 +162,8 @@ def _outcome(plan: Plan, folder: Folder, ending: Ending) -> Outcome:
         seconds=ending.seconds,
     )
     fault = ending.fault
-    at_end = fault is not None and fault.cell == plan.code_cells
-    if at_end and message and fault.reason == f"ClaimFailed: {message}":
+    raised = (fault.reason, fault.cell) if fault else None
+    if message and raised == (f"ClaimFailed: {message}", plan.code_cells):
         fault = None  # raised by claims.finish(): the notebook has come to its end
     return Outcome(plan.name, results, binding, fault)
 

@@ -35,10 +35,9 @@ def claims_table(outcomes: Iterable[Outcome]) -> str:
 
 def split(claims: Iterable[dict[str, Any]]) -> tuple[list[dict], list[dict]]:
     """The claims about methods, and the checks of formulas."""
-    methods, formulas = [], []
-    for claim in claims:
-        (formulas if claim["source"] == FORMULA else methods).append(claim)
-    return methods, formulas
+    claims = list(claims)
+    formulas = [claim for claim in claims if claim["source"] == FORMULA]
+    return [claim for claim in claims if claim["source"] != FORMULA], formulas
 
 
 def checked(outcomes: Iterable[Outcome]) -> str:
@@ -121,7 +120,7 @@ def data_found(plans: Iterable[Plan]) -> list[str]:
 
     places = {item.name: item.path for item in data.status()}
     absent, found = [], []
-    for name in dict.fromkeys(plan.parameters.get("dataset") for plan in plans):
+    for name in dict.fromkeys(plan.parameters.get("dataset", "") for plan in plans):
         place = places.get(name)
         if place and name in _STAND_INS:
             found.append(f"{_TITLES.get(name, name)}: {place.replace(str(Path.home()), '~')}")

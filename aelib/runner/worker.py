@@ -17,6 +17,7 @@ import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import papermill
 from jupyter_client import AsyncKernelManager
@@ -39,10 +40,14 @@ class NativeKernelManager(AsyncKernelManager):
         NativeKernelManager.started = self
 
 
+def _kernel_process() -> Any:
+    manager = NativeKernelManager.started
+    return getattr(manager.provisioner, "process", None) if manager else None
+
+
 def kill_kernel() -> None:
     """Ends the kernel, and what it has started, at once."""
-    manager = NativeKernelManager.started
-    process = getattr(manager.provisioner, "process", None) if manager else None
+    process = _kernel_process()
     if process is None:
         return
     try:
@@ -60,8 +65,8 @@ class Execution:
     def __init__(self, task: Task, report):
         self._task = task
         self._report = report
-        self._notebook = None
-        self._cell = None
+        self._notebook: Any = None
+        self._cell: Any = None
         self._count = 0
 
     def run(self) -> Fault | None:
@@ -117,7 +122,7 @@ class Execution:
 
 
 def _exit_status() -> str:
-    status = NativeKernelManager.started.provisioner.process.poll()
+    status = _kernel_process().poll()
     if status is not None and status < 0:
         name = signal.Signals(-status).name
         return f"ended by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")

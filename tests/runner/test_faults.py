@@ -35,6 +35,11 @@ def test_each_fault_is_reported_with_its_place_and_the_rest_still_runs(house):
             "try:\n    claims.finish()\nexcept AssertionError:\n"
             "    raise claims.ClaimFailed('mine') from None",
         ],
+        "10_own": [
+            "from aelib import claims\nclaims.begin(datasets=['my.npz'], binding=False)",
+            "claims.claim('No', 1, '>', 2)",
+            "1 / 0",
+        ],
     }
     for name, cells in sources.items():
         write_notebook(notebooks / f"{name}.ipynb", *cells)
@@ -50,18 +55,19 @@ def test_each_fault_is_reported_with_its_place_and_the_rest_still_runs(house):
         "07_early": "ClaimFailed: 0 of 1 claims hold",
         "08_empty": "in cell [3] claims.finish(): ClaimFailed: No claims were made",
         "09_another": "ClaimFailed: mine",
+        "10_own": "in cell [4] 1 / 0: ZeroDivisionError",
     }.items():
         assert re.search(rf"{name} .*{re.escape(text)}", output), (name, output)
 
     run = house / "runs" / "quick"
     assert {path.parent.name for path in run.glob("*/done.json")} == {"01_good"}
-    assert output.count("Traceback (most recent call last)") == 5
+    assert output.count("Traceback (most recent call last)") == 6
     fault = json.loads((run / "02_dies" / "fault.json").read_text())
     assert fault["cell"] == 3 and fault["results"]["records"][0]["name"] == "early"
     page = (run / "index.html").read_text()
-    assert "1 of 9 notebooks finished" in page and page.count("It did not finish") == 8
+    assert "1 of 10 notebooks finished" in page and page.count("It did not finish") == 9
     folded = re.findall(r"<details>.*?</details>", page, re.DOTALL)
-    assert page.count("Traceback (most") == "".join(folded).count("Traceback (most") == 5
+    assert page.count("Traceback (most") == "".join(folded).count("Traceback (most") == 6
     assert "2 results were not reached" in page, "what was missed before a fault is told as well"
 
     write_notebook(notebooks / "02_dies.ipynb", BEGIN)

@@ -63,7 +63,7 @@ def test_reads_a_value_as_its_type(type_, text, value):
     ],
 )
 def test_refuses_a_text_of_another_type(type_, text):
-    with pytest.raises(ValueError, match=f"a is of type {type_}.*Received: a="):
+    with pytest.raises(ValueError, match=f"`a` must be of type {type_}.*Received: a="):
         Parameter("a", type_, None).read(text)
 
 

@@ -252,9 +252,12 @@ def test_runs_beside_the_notebook_on_this_python_whatever_kernels_are_installed(
     [
         (["run", "nowhere"], ["no notebook 'nowhere'", "01_good"]),
         (["run", "-p", "epoch", "3"], ["no parameter 'epoch'", "epochs: int = 3", "# a share"]),
-        (["run", "-p", "epochs", "abc"], ["epochs is of type int", "'abc'", "rate: float = 0.5"]),
-        (["run", "-p", "epochs", "1.5"], ["epochs is of type int"]),
-        (["run", "-p", "fast", "perhaps"], ["fast is of type bool"]),
+        (
+            ["run", "-p", "epochs", "abc"],
+            ["`epochs` must be of type int", "'abc'", "rate: float = 0.5"],
+        ),
+        (["run", "-p", "epochs", "1.5"], ["`epochs` must be of type int"]),
+        (["run", "-p", "fast", "perhaps"], ["`fast` must be of type bool"]),
         (["run", "-p", "dataset", "minst"], ["no dataset 'minst'", "mnist, fashion_mnist, digits"]),
         (["run", "-p", "dataset", "missing.npz"], ["no dataset 'missing.npz'"]),
         (["run", "-p", "profile", "full"], ["--profile"]),
@@ -278,7 +281,7 @@ def test_refuses_what_does_not_exist_and_says_what_does(house, arguments, said):
 @pytest.mark.parametrize(
     ("profile", "said"),
     [
-        ("profile: full\nepochs: 1e3\n", "epochs is of type int"),
+        ("profile: full\nepochs: 1e3\n", "`epochs` must be of type int"),
         ("profile: full\nepoch: 3\n", "no parameter 'epoch'"),
         ("epochs: 3\n", "profile: full"),
         ("- 1\n", "does not map"),
