@@ -51,6 +51,7 @@ MODULES = (
     "_files",
     "_quiet",
     "data",
+    "_format",
     "published",
     "claims",
     "information",
