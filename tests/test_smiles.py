@@ -51,7 +51,7 @@ def own(tmp_path, monkeypatch):
     """An empty data folder, no network, and three test images."""
     monkeypatch.delenv(_store.DATA_VARIABLE, raising=False)
     monkeypatch.setattr(_store, "cache_folder", lambda: tmp_path / "own")
-    monkeypatch.setattr(_remote.Downloaded, "_download_one", self_made_error)
+    monkeypatch.setattr(_remote, "_transfer", self_made_error)
     monkeypatch.setattr(_smiles, "TEST", 10)
     (tmp_path / "own").mkdir()
     return tmp_path / "own"

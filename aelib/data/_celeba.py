@@ -35,29 +35,23 @@ _CROP = 140  # the square in the middle: hair to chin, hardly any background
 class _Pictures:
     """Images that are read when a slice is asked for, float32 `(n, size, size, 3)`."""
 
-    def __init__(self, folder: Path, files: list[str], size: int):
-        self.folder, self.files, self.size = folder, files, size
+    def __init__(self, paths: list[Path], size: int):
+        self.paths, self.size = paths, size
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.paths)
 
     def __getitem__(self, part: slice) -> np.ndarray:
-        files = self.files[part]
-        images = np.empty((len(files), self.size, self.size, 3), np.float32)
-        for file, target in zip(files, images, strict=True):
-            target[:] = _picture(self.folder / file, self.size)
+        paths = self.paths[part]
+        images = np.empty((len(paths), self.size, self.size, 3), np.float32)
+        for path, target in zip(paths, images, strict=True):
+            target[:] = _picture(path, self.size)
         return images
 
 
 @dataclass(frozen=True)
 class CelebA:
-    """The dataset in `folder`, or where it is found.
-
-    Attributes:
-        folder: the user's directory, or None.
-        stand_in: the embedded dataset to use where this one is unavailable.
-        not_fetched: why `fetch` refuses it.
-    """
+    """The dataset in the user's `folder`, or in one of the data folders."""
 
     folder: Path | None = None
     stand_in: str = "faces"
@@ -74,31 +68,23 @@ class CelebA:
         if folder is None:
             raise DatasetUnavailable(
                 "The dataset celeba is not on this machine, and its licence asks you to get it "
-                f"yourself.\nWays out: set {DATA_VARIABLE} to a folder with "
-                f"{FOLDER}/{_IMAGES}/ and {FOLDER}/{_ATTRIBUTES}; or use the embedded faces: "
-                "data.load('faces')."
+                f"yourself.\nWays out: set {DATA_VARIABLE} to a folder with {FOLDER}/{_IMAGES}/ "
+                f"and {FOLDER}/{_ATTRIBUTES}; or use the embedded faces: data.load('faces')."
             )
         files, attributes = _attributes(folder / _ATTRIBUTES)
         part = _partition(folder / _PARTITION, files)
         order = np.argsort(part, kind="stable")  # the published lists are in this order already
         training, test = np.split(order, [int((part < 2).sum())])
 
-        def images(rows: np.ndarray) -> _Pictures:
-            return _Pictures(folder / _IMAGES, [files[row] for row in rows], size or SIZE)
+        paths = [folder / _IMAGES / file for file in files]
 
-        def factors(rows: np.ndarray) -> dict[str, np.ndarray]:
-            return {name: values[rows] for name, values in attributes.items()}
+        def split(rows: np.ndarray) -> tuple[_Pictures, np.ndarray, dict[str, np.ndarray]]:
+            factors = {name: values[rows] for name, values in attributes.items()}
+            return _Pictures([paths[row] for row in rows], size or SIZE), factors[LABEL], factors
 
-        y = attributes[LABEL]
-        return Raw(
-            x=images(training),
-            y=y[training],
-            x_test=images(test),
-            y_test=y[test],
-            validation=int((part == 1).sum()),
-            factors=factors(training),
-            factors_test=factors(test),
-        )
+        x, y, factors = split(training)
+        x_test, y_test, factors_test = split(test)
+        return Raw(x, y, x_test, y_test, int((part == 1).sum()), factors, factors_test)
 
     def status(self) -> Status:
         folder, users = _find(), user_data_folder()

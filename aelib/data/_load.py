@@ -223,5 +223,6 @@ def _resized(x: np.ndarray, size: int) -> np.ndarray:
     for image, target in zip(x, result, strict=True):
         for channel in range(x.shape[3]):
             plane = Image.fromarray(np.ascontiguousarray(image[..., channel]))
-            target[..., channel] = plane.resize((size, size), Image.Resampling.BILINEAR)
+            resized = plane.resize((size, size), Image.Resampling.BILINEAR)
+            target[..., channel] = np.asarray(resized)
     return np.clip(result, 0, 1, out=result)

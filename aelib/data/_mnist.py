@@ -40,7 +40,7 @@ def _check_mnist(path: Path) -> dict[str, np.ndarray]:
             arrays = {key: file[key] for key in _MNIST_ARRAYS}
         for key, array in arrays.items():
             form = (array.dtype, array.ndim)
-            digest = hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+            digest = hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
             if form != (np.uint8, 3 if key[0] == "x" else 1) or digest != _MNIST_ARRAYS[key]:
                 raise ValueError(f"{key} has other values")
     except (FileNotFoundError, PermissionError):
@@ -68,23 +68,19 @@ def _unpack_fashion(folder: Path) -> Raw:
         packed = _check_fashion(folder / "fashion-mnist" / f"{file}.gz")
         return np.frombuffer(gzip.decompress(packed), np.uint8, offset=header)
 
-    return Raw(
-        values("train-images-idx3-ubyte", 16).reshape(-1, 28, 28),
-        values("train-labels-idx1-ubyte", 8),
-        values("t10k-images-idx3-ubyte", 16).reshape(-1, 28, 28),
-        values("t10k-labels-idx1-ubyte", 8),
-        VALIDATION,
-    )
+    def split(part: str) -> tuple[np.ndarray, np.ndarray]:
+        images = values(f"{part}-images-idx3-ubyte", 16).reshape(-1, 28, 28)
+        return images, values(f"{part}-labels-idx1-ubyte", 8)
+
+    return Raw(*split("train"), *split("t10k"), VALIDATION)
 
 
-def _address(file: str) -> str:
-    return BASE_URL + file
-
-
-MNIST = Downloaded("mnist", _address, ("mnist.npz",), 11, _check_mnist, _unpack_mnist)
+MNIST = Downloaded(
+    "mnist", lambda file: BASE_URL + file, ("mnist.npz",), 11, _check_mnist, _unpack_mnist
+)
 FASHION_MNIST = Downloaded(
     "fashion_mnist",
-    _address,
+    lambda file: BASE_URL + file,
     tuple(f"fashion-mnist/{file}.gz" for file in _FASHION_FILES),
     31,
     _check_fashion,

@@ -17,34 +17,21 @@ SIZE = 64
 
 
 class Layer(NamedTuple):
-    """What a part adds to a picture. The arrays are those rows of it that the part touches.
+    """What a part adds to `rows` of a picture."""
 
-    Attributes:
-        cover: factors, multiplied in turn, of how much `colour` hides what is below.
-        colour: gray level.
-        shade: factor on what is below, before it is covered.
-        light: gray level added to what is below, before it is covered. On the skin: after lighting.
-        height: how much the skin is raised.
-        wet: whether the lamp makes no shine, and less shadow, where the layer covers.
-        rows: the rows of the picture.
-    """
-
-    cover: tuple[Any, ...] = ()
-    colour: Any = 0.0
-    shade: Any = 1.0
-    light: Any = None
-    height: Any = None
-    wet: bool = False
+    cover: tuple[
+        Any, ...
+    ] = ()  # factors, multiplied in turn: how much `colour` hides what is below
+    colour: Any = 0.0  # gray level
+    shade: Any = 1.0  # factor on what is below, before it is covered
+    light: Any = None  # added to what is below; to the skin, after the lamp has lit it
+    height: Any = None  # how much the skin is raised
+    wet: bool = False  # whether the lamp makes no shine, and less shadow, where it covers
     rows: slice = slice(None)
 
 
 def draw(factors: Mapping[str, np.ndarray], size: int) -> np.ndarray:
-    """Draws a few faces, float32 `(n, size, size)` in [0, 1].
-
-    Args:
-        factors: all of `faces.FACTORS`, float32 `(n, 1, 1)`.
-        size: height and width of the pictures.
-    """
+    """Draws a few faces, float32 `(n, size, size)` in [0, 1], from factors `(n, 1, 1)`."""
     face = Face(factors, size)
     skin = _skin(face)
     picture, height, wet = skin.colour, skin.height, np.zeros_like(skin.colour)

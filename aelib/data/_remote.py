@@ -10,7 +10,6 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
 from urllib.parse import urlsplit
 
 from aelib._files import write_whole
@@ -41,7 +40,7 @@ class Downloaded:
 
     Attributes:
         name: its name in `data.names()`.
-        url: the address of its files, which ends with their names if there are several.
+        url: the address of a file of this name.
         files: its files, relative to a data folder.
         megabytes: the size of all of them.
         check: raises `CorruptFile` or `FileNotFoundError` for one of the files.
@@ -121,9 +120,11 @@ class Downloaded:
         try:
             for file in self.files:
                 path = staging.parent / file
-                if not self._intact(path):
+                try:
+                    self.check(path)
+                except (FileNotFoundError, CorruptFile):
                     temporary = staging / path.name
-                    self._download_one(path.name, temporary, deadline)
+                    _transfer(self.url(path.name), temporary, deadline)
                     self.check(temporary)
                     path.parent.mkdir(exist_ok=True)
                     os.replace(temporary, path)
@@ -132,42 +133,28 @@ class Downloaded:
             raise
         note.unlink(missing_ok=True)
 
-    def _intact(self, path: Path) -> bool:
-        try:
-            self.check(path)
-        except (FileNotFoundError, CorruptFile):
-            return False
-        return True
 
-    def _download_one(self, file: str, path: Path, deadline: float) -> None:
-        import tqdm  # here: most processes never need it
-
-        with tqdm.tqdm(
-            desc=file,
-            total=self.megabytes * 10**6,  # until the server says how much it is
-            unit="B",
-            unit_scale=True,
-            disable=None,  # no bar where nobody watches, such as a notebook's stored output
-        ) as bar:
-            _transfer(self.url(file), path, deadline, bar)
-
-
-def _transfer(url: str, path: Path, deadline: float, bar) -> None:
+def _transfer(url: str, path: Path, deadline: float) -> None:
     """Writes what is at `url` into a file.
 
     Raises:
         Unreachable: if there is no connection, or it is too slow.
         OSError: for every other reason.
     """
+    import certifi  # here: most processes never need them
+    import tqdm
+
     try:
         _connect(url)
-        certificates = ssl.create_default_context()
-        certificates.load_verify_locations(_certifi())
+        context = ssl.create_default_context()
+        context.load_verify_locations(certifi.where())  # Python on macOS has none of its own
         with (
-            urllib.request.urlopen(url, timeout=TIMEOUT, context=certificates) as answer,
+            urllib.request.urlopen(url, timeout=TIMEOUT, context=context) as answer,
             open(path, "wb") as file,
+            # No bar where nobody watches, such as a notebook's stored output.
+            tqdm.tqdm(desc=path.name, unit="B", unit_scale=True, disable=None) as bar,
         ):
-            bar.total = answer.length or bar.total
+            bar.total = answer.length
             while chunk := answer.read1(2**16):  # what is there, without waiting for the rest
                 bar.update(file.write(chunk))
                 if file.tell() > LARGEST:
@@ -175,18 +162,11 @@ def _transfer(url: str, path: Path, deadline: float, bar) -> None:
                 if time.monotonic() > deadline:
                     raise TimeoutError("timed out: the connection is too slow")
     except Exception as error:  # a malformed answer fails in a dozen ways
-        reason: object = error.reason if isinstance(error, URLError) else error
-        if isinstance(reason, TimeoutError):
-            raise Unreachable(str(reason)) from error
+        if isinstance(getattr(error, "reason", error), TimeoutError):
+            raise Unreachable(str(error)) from error
         if isinstance(error, OSError):
             raise
         raise OSError(f"{type(error).__name__}: {error}") from error
-
-
-def _certifi() -> str:
-    import certifi  # Python on macOS has no certificates of its own
-
-    return certifi.where()
 
 
 def _connect(url: str) -> None:
@@ -198,19 +178,19 @@ def _connect(url: str) -> None:
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     if parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host):
         return
-    outcome: queue.Queue[OSError | None] = queue.Queue()
+    outcome: queue.Queue[str] = queue.Queue()
 
     def connect() -> None:
         try:
             socket.create_connection((host, port), CONNECT / 2).close()
-            outcome.put(None)
+            outcome.put("")
         except OSError as error:
-            outcome.put(error)
+            outcome.put(error.strerror or str(error))
 
     threading.Thread(target=connect, daemon=True).start()
     try:
-        error = outcome.get(timeout=CONNECT)
+        reason = outcome.get(timeout=CONNECT)
     except queue.Empty:
-        error = TimeoutError(f"no connection to {host} within {CONNECT:.0f} seconds: timed out")
-    if error is not None:
-        raise Unreachable(f"no connection to {host}: {error.strerror or error}") from error
+        reason = f"timed out after {CONNECT:.0f} seconds"
+    if reason:
+        raise Unreachable(f"no connection to {host}: {reason}")

@@ -14,14 +14,11 @@ class Raw:
     """A dataset as its source has it.
 
     Attributes:
-        x: training images, uint8 or floats in [0, 1], with or without an axis of channels: an
-            array, or what has a length and returns arrays for slices.
-        y: their labels, integers.
-        x_test: test images.
-        y_test: their labels.
+        x, x_test: images, uint8 or floats in [0, 1], with or without an axis of channels: an array,
+            or what has a length and returns arrays for slices.
+        y, y_test: their labels, integers.
         validation: how many (int), or which share (float), of the training images become `valid`.
-        factors: what else is known of each training image, by name.
-        factors_test: the same of the test images.
+        factors, factors_test: what else is known of each image, by name.
     """
 
     x: Any
@@ -53,14 +50,7 @@ class Status:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Images that this package draws.
-
-    Attributes:
-        name: its name in `data.names()`.
-        read: takes `size` and `limit`, which it may ignore.
-        stand_in: the dataset to use where this one is unavailable; it never is.
-        not_fetched: why `fetch` refuses it.
-    """
+    """Images that this package draws, so that none need stand in for them."""
 
     name: str
     read: Callable[[int | None, int | None], Raw]

@@ -54,7 +54,7 @@ def data_folders() -> list[Path]:
 
 
 def cached_file(name: str) -> Path:
-    """Where `drawn_once` keeps the arrays of this name."""
+    """Where `drawn_once` keeps its arrays."""
     return cache_folder() / f"{name}.npz"
 
 
@@ -97,26 +97,19 @@ def recipe(sources: Sequence[Path]) -> str:
 
 def kept(name: str, sources: Sequence[Path]) -> list[np.ndarray]:
     """What `drawn_once` has kept, if it is whole and was drawn by this very code; else empty."""
-    try:
+    with suppress(Exception):  # whatever is wrong with the file, drawing again is the cure
         with np.load(cached_file(name), allow_pickle=False) as file:
             if file["recipe"] == recipe(sources):
                 return [file[f"arr_{index}"] for index in range(len(file.files) - 1)]
-    except Exception:  # whatever is wrong with the file, drawing again is the cure
-        return []
     return []
 
 
 def drawn_once(
     name: str, sources: Sequence[Path], draw: Callable[[], Sequence[np.ndarray]]
 ) -> Sequence[np.ndarray]:
-    """The arrays that `draw` returns, kept in the cache folder until the code changes.
+    """The arrays that `draw` returns, kept until one of the files `sources` changes.
 
-    Without a folder that can be written they are drawn each time.
-
-    Args:
-        name: of the file that keeps them.
-        sources: files with the code that draws.
-        draw: is called with no arguments, by one process at a time.
+    They are drawn by one process at a time; each time, where the cache folder cannot be written.
     """
     arrays: Sequence[np.ndarray] = kept(name, sources)
     if not arrays:

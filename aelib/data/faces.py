@@ -12,8 +12,9 @@ plain, smiling = faces.render(factors), faces.render(factors | {"smile": 1.0})
 ```
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -109,11 +110,12 @@ def read(size: int | None = None, limit: int | None = None) -> Raw:
     test = {name: values[TRAIN:] for name, values in factors.items()}
     drawn = _Drawn(train, size), _Drawn(test, size)
     name = "faces" if size == SIZE else f"faces-{size}"
-    if limit is None:
-        x, x_test = drawn_once(name, _SOURCES, lambda: [images[:] for images in drawn])
-    else:
-        x, x_test = kept(name, _SOURCES) or drawn
-    return Raw(x, labels(train), x_test, labels(test), 1_000, train, test)
+    images: Sequence[Any] = (
+        drawn_once(name, _SOURCES, lambda: [images[:] for images in drawn])
+        if limit is None
+        else kept(name, _SOURCES) or drawn
+    )
+    return Raw(images[0], labels(train), images[1], labels(test), 1_000, train, test)
 
 
 def sample(count: int, *, seed: int, correlation: Mapping[str, float] | None = None) -> Factors:
