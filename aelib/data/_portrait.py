@@ -161,8 +161,8 @@ def _mouth(face: Face) -> list[Layer]:
     soft = face.soft
     ends = step((0.99 - np.abs(u)) * face.mouth_w / soft)
     lips = step((b - top) / soft) * step((end - b) / soft) * ends
-    opening = step((b - inner_top) / soft + 0.2) * step((inner_end - b) / soft + 0.2) * ends
-    opening = opening * ramp(gap, 0.01, 0.06)
+    between = step((b - inner_top) / soft + 0.2) * step((inner_end - b) / soft + 0.2)
+    opening = between * ends * ramp(gap, 0.01, 0.06)
     shut = bell(b - line, 0.028) * step((1.04 - np.abs(u)) * face.mouth_w / soft)
 
     is_upper = step((line - b) / (2 * soft))
@@ -219,11 +219,9 @@ def _eyes(face: Face) -> list[Layer]:
     distance = np.sqrt(iris_x * iris_x + iris_y * iris_y)
     iris = step((0.078 - distance) / soft)
     pupil = step((0.034 - distance) / soft)
-    white = (0.48 + 0.22 * face.tone) * (1 - 0.25 * u * u)
-    white = white * (1 - 0.45 * bell(v - top, 0.05))
+    white = (0.48 + 0.22 * face.tone) * (1 - 0.25 * u * u) * (1 - 0.45 * bell(v - top, 0.05))
     ring = 0.07 + 0.33 * f["eye_color"] * (1 - 0.5 * ramp(distance, 0.045, 0.08))
-    color = white + (ring - white) * iris
-    color = color * (1 - 0.85 * pupil * iris)
+    color = (white + (ring - white) * iris) * (1 - 0.85 * pupil * iris)
     lid = 1 - 0.16 * bump(u, 1.0, v - top + 0.055 * size, 0.03)
     lash = 1 - 0.62 * (bell(v - top, 0.024) * ramp(np.abs(u), 1.12, 0.9))
     below = 1 - 0.2 * bell(v - end, 0.02) * ramp(np.abs(u), 1.1, 0.8)
@@ -307,8 +305,8 @@ def _hair(face: Face) -> Layer:
     flow = (face.a - part) * (2.2 - 0.5 * y) + 0.6 * np.sin(2 * y + 3 * f["hair_part"])
     locks = 0.88 + 0.10 * np.sin(5.3 * flow + 1) * np.sin(2.1 * flow + y)
     locks = locks + 0.05 * np.sin(13 * flow + 2 * np.sin(3 * y))
-    sheen = 0.5 * bell(y + 1.05 - 0.25 * x * x - 0.2 * f["light_height"], 0.22)
-    sheen = sheen + 0.25 * f["light_side"] * x
+    bright = 0.5 * bell(y + 1.05 - 0.25 * x * x - 0.2 * f["light_height"], 0.22)
+    sheen = bright + 0.25 * f["light_side"] * x
     strength = 0.35 + 0.55 * f["light_strength"]
     hair = color * locks * (0.75 + strength * sheen) + 0.05 * sheen
     shadow = step((line + 0.12 - face.b) / 0.3) * face.head  # on the forehead
