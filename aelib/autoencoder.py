@@ -239,8 +239,11 @@ class Autoencoder(keras.Model):
     @contextmanager
     def _evaluation(self) -> Iterator[None]:
         """Inside, the noise is the same every time; training noise goes on where it was."""
-        with repeated(random_states(self.corruption)):
+        with repeated(self._noise_states()):
             yield
+
+    def _noise_states(self) -> list[keras.Variable]:
+        return random_states(self.corruption)
 
     # Use
 

@@ -4,8 +4,6 @@ One number per image: the sum of the squared derivatives over the dimensions of 
 pixels. Its mean over the images of a batch, times a weight, is added to the loss.
 """
 
-from contextlib import contextmanager
-
 import keras
 import tensorflow as tf
 from keras import ops
@@ -13,10 +11,7 @@ from keras import ops
 from aelib._checks import number, one_of
 from aelib.autoencoder import Autoencoder
 from aelib.losses import per_image
-from aelib.noise import repeated
 from aelib.training import over_replicas
-
-_EVALUATION_SEED = 20111
 
 # Derivatives of the activations, written in terms of their outputs h.
 _DERIVATIVES = {
@@ -164,10 +159,8 @@ class ContractiveAutoencoder(Autoencoder):
             projected = ops.sum(ops.where(uniform < 0, -z, z))
         return per_image(ops.square(tape.gradient(projected, x)))
 
-    @contextmanager
-    def _evaluation(self):
-        with super()._evaluation(), repeated([self.projections.state], _EVALUATION_SEED):
-            yield
+    def _noise_states(self):
+        return [*super()._noise_states(), self.projections.state]
 
     def get_config(self):
         return {**super().get_config(), "weight": self.weight, "estimator": self.estimator}

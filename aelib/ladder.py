@@ -11,9 +11,11 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from aelib.autoencoder import _finite, _in_batches
-from aelib.denoising import GaussianCorruption, _number
-from aelib.semi_supervised import _refuse_weights, _SemiSupervised
+from aelib._checks import array, number, whole
+from aelib._partly_labelled import PartlyLabelled, refuse_weights
+from aelib.denoising import GaussianCorruption
+from aelib.noise import random_states
+from aelib.training import in_batches, over_replicas
 
 _SLOWEST_RATE = 0.01  # of the running statistics of a batch normalisation
 _EPSILON = 1e-6
@@ -21,7 +23,7 @@ _FEWEST = 10  # images of which a mean and a deviation are taken
 
 
 @keras.saving.register_keras_serializable(package="aelib")
-class LadderNetwork(_SemiSupervised):
+class LadderNetwork(PartlyLabelled):
     """A classifier that cleans a noisy copy of itself, layer by layer.
 
     The encoder runs twice with the same weights: on the image as it is, and with Gaussian noise
@@ -47,8 +49,8 @@ class LadderNetwork(_SemiSupervised):
 
     Args:
         units: sizes of the hidden layers.
-        n_classes: int, at least 2.
-        noise: float, at least 0, standard deviation of the noise of every layer.
+        n_classes: int >= 2.
+        noise: float >= 0, standard deviation of the noise of every layer.
         reconstruction_weights: one for the image, one for each hidden layer and one for the
             logits; None is 1000, 10 and 0.1 from there on, as published. Since a cost is divided
             by its layer's units, that of the image is 1000 times the squared error per pixel.
@@ -56,7 +58,7 @@ class LadderNetwork(_SemiSupervised):
     Input shape: `(batch, ...)`, images. Output shape: `(batch, n_classes)`, logits.
 
     Raises:
-        ValueError: for sizes, noise or weights that are none, for labels that are no classes.
+        ValueError: if an argument is invalid, for labels that are no classes, and for weights.
 
     Reference: Rasmus, Valpola, Honkala, Berglund & Raiko, "Semi-supervised learning with ladder
     networks", 2015, algorithm 1 and equations 2 and 3, with the parameters of section 4.1.
@@ -70,31 +72,24 @@ class LadderNetwork(_SemiSupervised):
         reconstruction_weights: Sequence[float] | None = None,
         **kwargs,
     ):
-        units = tuple(units)
-        if not units or not all(_is_count(number, 1) for number in units):
-            raise ValueError(f"units are sizes of layers, at least 1. Received: units={units}")
-        if not _is_count(n_classes, 2):
-            raise ValueError(
-                f"n_classes is an int of at least 2. Received: n_classes={n_classes!r}"
-            )
+        units = tuple(whole("units", size, 1) for size in units)
+        if not units:
+            raise ValueError(f"`units` must hold at least one size. Received: units={units}")
+        n_classes = whole("n_classes", n_classes, 2)
         if reconstruction_weights is None:
             reconstruction_weights = (1000.0, 10.0, *[0.1] * len(units))
-        costs = tuple(
-            _number("reconstruction_weights", cost, math.inf) for cost in reconstruction_weights
-        )
+        costs = tuple(number("reconstruction_weights", cost, 0) for cost in reconstruction_weights)
         if len(costs) != len(units) + 2:
             raise ValueError(
-                "There is one weight for the image, each hidden layer and the logits. "
+                "There must be one weight for the image, each hidden layer and the logits. "
                 f"Received: reconstruction_weights={costs} for {len(units)} hidden layers"
             )
         policy = kwargs.get("dtype")
-        encoder = LadderEncoder((*units, int(n_classes)), policy)
-        decoder = LadderDecoder(policy)
-        super().__init__(encoder, decoder, GaussianCorruption(noise, dtype="float32"), **kwargs)
+        super().__init__(_Encoder((*units, n_classes), policy), _Decoder(policy), **kwargs)
         self.units = units
-        self.n_classes = int(n_classes)
+        self.n_classes = n_classes
+        self.noise = GaussianCorruption(noise, dtype="float32")  # of every layer
         self.reconstruction_weights = costs
-        self._track()
         self._denoise = tf.function(lambda x: self._both_ways(x, lambda z: z, False)[2][0])
         self._decoder_graph = tf.function(self._from_logits, reduce_retracing=True)
 
@@ -109,11 +104,14 @@ class LadderNetwork(_SemiSupervised):
     def call(self, x):
         return self.encoder(x)
 
-    def test_step(self, data):
-        return keras.Model.test_step(self, data)
+    def _target(self, x, y):
+        return y  # the labels; what is to be reconstructed, every layer knows itself
+
+    def _noise_states(self):
+        return random_states(self.noise)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        _refuse_weights(sample_weight)
+        refuse_weights(sample_weight)
         # In training `y_pred`, of the clean path with running statistics, has no use: the graph
         # drops it.
         groups = None if y is None else _groups(y)
@@ -122,15 +120,15 @@ class LadderNetwork(_SemiSupervised):
             weight * ops.mean(ops.square(z - z_hat))
             for weight, z, z_hat in zip(self.reconstruction_weights, clean, estimates, strict=True)
         ]
-        prediction = self._prediction_loss(y, noisy if training else y_pred)
-        self._record(sum(costs), sum(costs), x)
-        return self._aggregate_additional_loss(sum(costs) + prediction)
+        prediction = self.prediction_loss(y, noisy if training else y_pred)
+        self.record(sum(costs), sum(costs), x)
+        return over_replicas(sum(costs) + prediction)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return self.get_metrics_result()
 
     def _add_noise(self, z):
-        return self.corruption(z, training=True)
+        return self.noise(z, training=True)
 
     def _both_ways(self, x, add_noise, training, groups=None):
         """Logits of the noisy path, z of the clean path, and its estimates: lists, image first."""
@@ -152,12 +150,12 @@ class LadderNetwork(_SemiSupervised):
         be mu(u), its mean given that. This is little more than the mean of all images:
         `reconstruct`, whose decoder sees every layer of the encoder, gives far more.
         """
-        z = _finite("z", z)
+        z = array("z", z, rank=2).astype("float32")
         if z.shape[1:] != (self.n_classes,):
             raise ValueError(
-                f"z holds {self.n_classes} logits for each image. Received: z.shape={z.shape}"
+                f"`z` must hold {self.n_classes} logits per image. Received: z.shape={z.shape}"
             )
-        return _in_batches(self._decoder_graph, z).reshape(-1, *self._image_shape)
+        return in_batches(self._decoder_graph, z).reshape(-1, *self._image_shape)
 
     def _from_logits(self, z):
         top = z / self.encoder.gamma - self.encoder.betas[-1]
@@ -167,29 +165,32 @@ class LadderNetwork(_SemiSupervised):
     def reconstruct(self, x) -> np.ndarray:
         """What the decoder makes of images without noise: `(n, ...)` to the same shape."""
         x = self._checked("x", x)
-        return _in_batches(self._denoise, x).reshape(x.shape)
+        return in_batches(self._denoise, x).reshape(x.shape)
 
-    def _predictions(self, x):
+    def predict_labels(self, x) -> np.ndarray:
+        """The logits of the clean path: `(n, ...)` to float32 `(n, n_classes)`."""
         return self.encode(x)
 
-    def _checked(self, name, values):
-        values = super()._checked(name, values)
-        if not self.built:
-            self.build(values.shape)
+    def _checked(self, name, values, part=None):
+        values = super()._checked(name, values, part)
+        self._build_on(values)
         pixels = self.encoder.denses[0].kernel.shape[0]
         if values[0].size != pixels:
             raise ValueError(
-                f"{name} holds images of {pixels} numbers. Received: {name}.shape={values.shape}"
+                f"`{name}` must have {pixels} pixels per image. "
+                f"Received: {name}.shape={values.shape}"
             )
         return values
 
-    def _outputs(self, shape):
+    def outputs_for(self, x) -> int:
         return self.n_classes
 
     def _checked_pair(self, x, y):
         x, y = super()._checked_pair(x, y)
         if y.dtype.kind == "f":
-            raise ValueError(f"The labels of a ladder are integers. Received: y.dtype={y.dtype}")
+            raise ValueError(
+                f"The labels of a ladder must be integers. Received: y.dtype={y.dtype}"
+            )
         return x, y
 
     def get_config(self):
@@ -197,7 +198,7 @@ class LadderNetwork(_SemiSupervised):
             **keras.Model.get_config(self),
             "units": self.units,
             "n_classes": self.n_classes,
-            "noise": self.corruption.stddev,
+            "noise": self.noise.stddev,
             "reconstruction_weights": self.reconstruction_weights,
         }
 
@@ -206,25 +207,25 @@ class LadderNetwork(_SemiSupervised):
         return cls(**config)
 
 
-class LadderEncoder(layers.Layer):
+class _Encoder(layers.Layer):
     """Dense layers, batch normalised: z_l = normalised(W_l h), h = relu(z + beta_l)."""
 
     def __init__(self, units, policy):
-        super().__init__(dtype="float32")
+        super().__init__(name="ladder_encoder", dtype="float32")
         self.denses = [_dense(size, policy) for size in units]
         # Two lists and no dict of lists: Keras 3.13 leaves the latter out of a saved model.
-        self.clean = [BatchStatistics(dtype="float32") for _ in units]
-        self.noisy = [BatchStatistics(dtype="float32") for _ in units]
+        self.clean = [_BatchStatistics(name="statistics", dtype="float32") for _ in units]
+        self.noisy = [_BatchStatistics(name="statistics", dtype="float32") for _ in units]
 
     def build(self, input_shape):
         size = input_shape[-1]
         self.betas = []
-        for number, dense in enumerate(self.denses):
+        for level, dense in enumerate(self.denses):
             dense.build((None, size))
             size = dense.units
             for norms in (self.clean, self.noisy):
-                norms[number].build((None, size))
-            beta = self.add_weight(name=f"beta_{number}", shape=(size,), initializer="zeros")
+                norms[level].build((None, size))
+            beta = self.add_weight(name=f"beta_{level}", shape=(size,), initializer="zeros")
             self.betas.append(beta)
         # Only for the logits: what follows a relu can undo any scale.
         self.gamma = self.add_weight(name="gamma", shape=(size,), initializer="ones")
@@ -250,17 +251,17 @@ class LadderEncoder(layers.Layer):
         return (input_shape[0], self.denses[-1].units)
 
 
-class LadderDecoder(layers.Layer):
+class _Decoder(layers.Layer):
     """From the top: u_l = normalised(V z_hat_(l+1)), z_hat_l = g(noisy z_l, u_l)."""
 
     def __init__(self, policy):
-        super().__init__(dtype="float32")
+        super().__init__(name="ladder_decoder", dtype="float32")
         self.policy = policy
 
     def build(self, shapes):
         sizes = [shape[-1] for shape in shapes]
         self.denses = [_dense(size, self.policy) for size in sizes[:-1]]
-        self.norms = [BatchStatistics(dtype="float32") for _ in sizes]
+        self.norms = [_BatchStatistics(name="statistics", dtype="float32") for _ in sizes]
         self.combinators = [Combinator(dtype="float32") for _ in sizes]
         for dense, above in zip(self.denses, sizes[1:], strict=True):
             dense.build((None, above))
@@ -278,10 +279,10 @@ class LadderDecoder(layers.Layer):
         for level in reversed(range(len(noisy))):
             u, _, _ = self.norms[level](h, groups, training=training)
             combine, z = self.combinators[level], noisy[level]
-            estimates.insert(0, combine.mean(u) if z is None else combine(z, u))
+            estimates.append(combine.mean(u) if z is None else combine(z, u))
             if level:
-                h = self.denses[level - 1](estimates[0])
-        return estimates
+                h = self.denses[level - 1](estimates[-1])
+        return estimates[::-1]
 
 
 @keras.saving.register_keras_serializable(package="aelib")
@@ -309,23 +310,23 @@ class Combinator(layers.Layer):
         self.a.assign(np.eye(10)[[1, 6]].sum(axis=0)[:, None] * np.ones(self.a.shape))
 
     def call(self, z, u):
-        mu, v = self.mean(u), _bend(self.a[5:], u)
+        mu, v = self.mean(u), _gate(self.a[5:], u)
         return (z - mu) * v + mu
 
     def mean(self, u):
         """mu(u): what g gives for a z that is just that."""
-        return _bend(self.a[:5], u)
+        return _gate(self.a[:5], u)
 
     def compute_output_shape(self, z_shape, u_shape):
         return z_shape
 
 
-def _bend(a, u):
+def _gate(a, u):
     a1, a2, a3, a4, a5 = ops.unstack(ops.convert_to_tensor(a), 5)
     return a1 * ops.sigmoid(a2 * u + a3) + a4 * u + a5
 
 
-class BatchStatistics(layers.Layer):
+class _BatchStatistics(layers.Layer):
     """Batch normalisation that gives its mean and deviation as well, without scale and shift.
 
     In training each group of the batch has its own: `groups` is `(batch, k)`, 1 where an image
@@ -370,7 +371,3 @@ def _groups(y):
 def _dense(units, policy):
     scale = keras.initializers.VarianceScaling(1.0, "fan_in", "untruncated_normal")
     return layers.Dense(units, use_bias=False, kernel_initializer=scale, dtype=policy)
-
-
-def _is_count(value, least: int) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least

@@ -33,11 +33,16 @@ class _PixelLoss(keras.losses.Loss):
     """
 
     def __call__(self, y_true, y_pred, sample_weight=None):
-        weights = None if sample_weight is None else ops.convert_to_tensor(sample_weight, "float32")
-        if weights is None or len(weights.shape) < 2 or weights.shape[1:] == (1,):
+        if sample_weight is None or tf.convert_to_tensor(sample_weight).shape.rank == 1:
             return super().__call__(y_true, y_pred, sample_weight)
         y_true, y_pred = (ops.convert_to_tensor(y, self.dtype) for y in (y_true, y_pred))
-        _same_shape(y_true, weights, "the weights of its pixels", "sample_weight")
+        weights = ops.convert_to_tensor(sample_weight, self.dtype)
+        if weights.shape.rank is None:  # Keras has seen weights per image and weights per pixel
+            ones = tf.ones(len(y_true.shape) - tf.rank(weights), "int32")
+            weights = tf.reshape(weights, tf.concat([tf.shape(weights), ones], axis=0))
+            weights = tf.ensure_shape(weights, [None] * len(y_true.shape))
+        else:
+            _same_shape(y_true, weights, "the weights of its pixels", "sample_weight")
         values = per_image(weights * self._checked(y_true, y_pred))
         # The mean over images, and each replica's share of it, as Keras takes it.
         return PerImage(self.reduction, dtype=self.dtype)(values, values)

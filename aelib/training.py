@@ -31,7 +31,7 @@ class Rows(NamedTuple):
 
 def rows(arrays: tuple, batch_size: int, shuffle: bool) -> tf.data.Dataset:
     """Batches of row numbers, each beside the whole (nested) arrays, which are not copied."""
-    arrays = keras.tree.map_structure(tf.constant, arrays)
+    arrays = keras.tree.map_structure(tf.constant, keras.tree.lists_to_tuples(arrays))
     indices = tf.data.Dataset.range(len(keras.tree.flatten(arrays)[0]))
     if shuffle:
         indices = indices.shuffle(len(indices))

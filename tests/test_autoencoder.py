@@ -494,3 +494,128 @@ def test_parts_that_are_no_layers_are_refused(make_parts):
     }.items():
         with pytest.raises(ValueError, match=f"Received: {name}="):
             Autoencoder(*parts)
+
+
+# Nested inputs and outputs
+
+
+def conditional(seed=0):
+    """Encoder of an image and a condition, and a decoder that is told the condition again."""
+    keras.utils.set_random_seed(seed)
+    image, told = keras.Input((12, 10, 1)), keras.Input((3,))
+    flat = layers.Flatten()(image)
+    code = layers.Dense(4)(layers.Concatenate()([flat, told]))
+    z, again = keras.Input((4,)), keras.Input((3,))
+    x_hat = layers.Dense(120)(layers.Concatenate()([z, again]))
+    return (
+        keras.Model([image, told], [code, told]),
+        keras.Model([z, again], layers.Reshape((12, 10, 1))(x_hat)),
+    )
+
+
+def test_a_conditional_autoencoder_trains_and_decodes_under_another_condition(images, tmp_path):
+    told = np.eye(3, dtype="float32")[np.arange(40) % 3]
+    x = images + told[:, :1, None, None]  # the condition shows in the image
+    model = Autoencoder(*conditional())
+    model.compile(keras.optimizers.Adam(1e-2), SquaredError())
+    history = model.fit(
+        [x, told], x, epochs=30, batch_size=20, validation_data=([x, told], x), verbose=0
+    )
+    assert history.history["val_loss"][-1] < 0.5 * history.history["val_loss"][0]
+    z, condition = model.encode([x, told])
+    np.testing.assert_array_equal(condition, told)
+    x_hat = model.decode([z, condition])
+    np.testing.assert_allclose(model.reconstruct([x, told]), x_hat, rtol=1e-5)
+    np.testing.assert_allclose(model.predict([x, told], verbose=0), x_hat, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(model.decode([z, np.roll(told, 1, axis=1)]), x_hat, atol=0.1)
+    model.save(tmp_path / "model.keras")
+    again = aelib.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(again.reconstruct([x, told]), x_hat, rtol=1e-5)
+    loss = model.evaluate([x, told], x, verbose=0)
+    np.testing.assert_allclose(again.evaluate([x, told], x, verbose=0), loss, rtol=1e-5)
+    pairs = tf.data.Dataset.from_tensor_slices(((x, told), x)).batch(9)
+    np.testing.assert_allclose(model.evaluate(pairs, verbose=0), loss, rtol=1e-5)
+
+
+def test_several_inputs_without_a_target_are_refused(images):
+    told = np.eye(3, dtype="float32")[np.arange(40) % 3]
+    model = Autoencoder(*conditional())
+    model.compile("adam", SquaredError())
+    batches = tf.data.Dataset.from_tensor_slices(({"a": images, "b": told},)).batch(9)
+    for data in ([images, told], batches):
+        with pytest.raises(ValueError, match="Received: y=None, 2 inputs"):
+            model.fit(data, verbose=0)
+
+
+def test_skip_connections_reach_the_decoder(images, tmp_path):
+    """With the image itself as a skip connection the reconstruction can be exact."""
+    image = keras.Input((12, 10, 1))
+    code = layers.Dense(2)(layers.Flatten()(image))
+    z, skipped = keras.Input((2,)), keras.Input((12, 10, 1))
+    drawn = layers.Reshape((12, 10, 1))(layers.Dense(120, kernel_initializer="zeros")(z))
+    model = Autoencoder(
+        keras.Model(image, [code, image]), keras.Model([z, skipped], layers.Add()([drawn, skipped]))
+    )
+    model.compile("adam", SquaredError())
+    assert model.evaluate(images, verbose=0) == 0
+    np.testing.assert_allclose(model.reconstruct(images), images, atol=1e-6)
+    model.fit(images, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = aelib.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(again.reconstruct(images), model.reconstruct(images), atol=1e-6)
+
+
+def test_halves_that_do_not_say_their_shapes_are_built_by_the_first_call(images):
+    class Halve(keras.layers.Layer):
+        def __init__(self, units, shape):
+            super().__init__()
+            self.dense, self.reshape = layers.Dense(units), layers.Reshape(shape)
+            self.flatten = layers.Flatten()
+
+        def call(self, x):
+            return self.reshape(self.dense(self.flatten(x)))
+
+    model = Autoencoder(Halve(3, (3,)), Halve(120, (12, 10, 1)))
+    model.compile("adam", SquaredError())
+    assert not model.built
+    model.fit(images, epochs=2, verbose=0)
+    assert model.built and model.reconstruct(images).shape == images.shape
+
+
+# Weights
+
+
+@pytest.mark.parametrize("from_logits", [True, False, None])
+def test_a_pixel_of_weight_zero_is_missing(images, from_logits):
+    """The loss is that of the other pixels, and what stands in the missing ones plays no part."""
+    loss = SquaredError() if from_logits is None else BernoulliCrossEntropy(from_logits)
+    rng = np.random.default_rng(1)
+    weights = (rng.random(images.shape) < 0.5).astype("float32")
+    x_hat = rng.random(images.shape).astype("float32")
+    seen = [
+        loss.call(y[None], p[None])
+        for y, p in zip(images.reshape(-1, 1), x_hat.reshape(-1, 1), strict=True)
+    ]
+    expected = (np.ravel(seen) * weights.ravel()).sum() / 40
+    np.testing.assert_allclose(loss(images, x_hat, weights), expected, rtol=1e-5)
+    other = np.where(weights > 0, images, 1 - images)
+    np.testing.assert_allclose(loss(other, x_hat, weights), expected, rtol=1e-5)
+    doubled = loss(images, x_hat, 2 * np.ones_like(images))
+    np.testing.assert_allclose(doubled, 2 * loss(images, x_hat), rtol=1e-5)
+
+
+def test_fit_and_evaluate_take_weights_per_image_and_per_pixel(make_model, images):
+    model = make_model()
+    per_image = np.random.default_rng(1).random(40).astype("float32")
+    per_pixel = per_image[:, None, None, None] * np.ones_like(images)
+    a, b = (
+        model.evaluate(images, images, sample_weight=w, verbose=0) for w in (per_image, per_pixel)
+    )
+    np.testing.assert_allclose(a, b, rtol=1e-5)
+    keep = {"shuffle": False, "batch_size": 40, "verbose": 0}
+    a, b = (
+        model.fit(images, sample_weight=w, **keep).history["loss"] for w in (per_image, per_pixel)
+    )
+    assert np.isfinite([a, b]).all()
+    with pytest.raises(ValueError, match="Received: y_true.shape"):
+        model.evaluate(images, images, sample_weight=per_pixel[:, :6], verbose=0)

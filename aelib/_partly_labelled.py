@@ -1,0 +1,225 @@
+"""What models that learn from few labels share: labels may be missing, batches have enough.
+
+An unlabelled image has the label -1, or NaN where the label is a value.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+from scipy import special
+
+from aelib._checks import number, same_length
+from aelib.autoencoder import Autoencoder
+from aelib.losses import BernoulliCrossEntropy, check_probabilities
+from aelib.training import Rows, beside, gathered
+
+
+class PartlyLabelled(Autoencoder):
+    """A child calls `prediction_loss` and `record` in its `compute_loss`, and says what
+    `outputs_for` and `predict_labels` give."""
+
+    weight = 1.0  # of the prediction loss in the loss that is shown
+
+    def __init__(self, encoder, decoder, corruption=None, **kwargs):
+        super().__init__(encoder, decoder, corruption, **kwargs)
+        self._unsupervised = keras.metrics.Mean(name="unsupervised")
+        self.reconstruction = keras.metrics.Mean(name="reconstruction")
+        self.prediction = keras.metrics.Mean(name="prediction")
+        self.score = keras.metrics.Mean(name="score")
+        self._score_name = "accuracy"
+        self._labelled_share = 0.25
+
+    def fit(self, *args, labelled_share: float = 0.25, **kwargs):
+        """See `keras.Model.fit`; batches are made so that labelled images are not drowned.
+
+        With 100 labels among 60,000 images a shuffled batch of 128 holds 0.2 labelled images:
+        four steps in five would learn nothing of the classes, and the fifth from one image.
+        Where labelled images are rarer than `labelled_share`, every batch is therefore made of
+        two parts: that share is labelled (or all labelled images, if there are fewer), taken in
+        turn, in a new order each time round; the rest is unlabelled. An epoch is once through
+        the unlabelled images, and passes over the labelled ones many times.
+
+        Args:
+            x: images `(n, ...)`, or a `tf.data.Dataset` of `(images, labels)`, whose batches
+                stay as they are.
+            y: labels `(n,)`, integers, -1 for an unlabelled image; or values `(n, k)`, floating
+                point, NaN for an unlabelled image (`(n,)` will do for one value).
+            labelled_share: float in [0, 1], the least share of each batch that is labelled;
+                0, and `shuffle=False`, leave the batches as they come.
+
+        Raises:
+            ValueError: if images, labels or share are invalid.
+        """
+        self._labelled_share = number("labelled_share", labelled_share, 0, 1)
+        return super().fit(*args, **kwargs)
+
+    def _batches(self, arrays, batch_size, shuffle, gathers):
+        labelled = _is_labelled(arrays[1])
+        if shuffle is not True or not 0 < labelled.mean() < self._labelled_share:
+            return super()._batches(arrays, batch_size, shuffle, gathers)
+        indices = mixed_rows(labelled, batch_size, self._labelled_share)
+        arrays = tuple(map(tf.constant, arrays))
+        if gathers:
+            return beside(indices, arrays)
+        return indices.map(lambda numbers: gathered(Rows(numbers, arrays)))
+
+    def _target(self, x, y):
+        """What is to be reconstructed, before any corruption, and the labels."""
+        return (x, y)
+
+    def prediction_loss(self, y, output):
+        """Mean loss of the labelled images of a batch; keeps the metrics of it."""
+        if y is None:
+            raise ValueError(
+                "Every image needs a label, -1 (or NaN, for values) where it is unknown. "
+                "Received: y=None"
+            )
+        y = ops.convert_to_tensor(y)
+        output = ops.cast(output, "float32")
+        if keras.backend.is_float_dtype(y.dtype):
+            self._score_name = "mean_absolute_error"
+            losses, scores, labelled = _of_values(y, output)
+        else:
+            self._score_name = "accuracy"
+            losses, scores, labelled = _of_classes(y, output)
+        labelled = ops.cast(labelled, "float32")
+        self.prediction.update_state(losses, sample_weight=labelled)
+        self.score.update_state(scores, sample_weight=labelled)
+        return ops.sum(losses) / ops.maximum(ops.sum(labelled), 1.0)
+
+    def record(self, reconstruction, unsupervised, x):
+        """Keeps a batch's mean reconstruction loss, and with it all that needs no labels."""
+        images = ops.shape(x)[0]
+        self.reconstruction.update_state(reconstruction, sample_weight=images)
+        self._unsupervised.update_state(unsupervised, sample_weight=images)
+
+    def get_metrics_result(self):
+        # The mean of the batches' losses would depend on how the labels fall into batches; this
+        # is the loss of all images as one batch.
+        results = super().get_metrics_result()
+        results["loss"] = results.pop("unsupervised") + self.weight * results["prediction"]
+        results[self._score_name] = results.pop("score")
+        return results
+
+    # Use
+
+    def classify(self, x) -> np.ndarray:
+        """The most probable class of each image: `(n, ...)` to int64 `(n,)`."""
+        return self.predict_labels(x).argmax(axis=-1)
+
+    def probabilities(self, x) -> np.ndarray:
+        """The probability of each class: `(n, ...)` to float32 `(n, classes)`."""
+        return special.softmax(self.predict_labels(x), axis=-1)
+
+    # Arguments
+
+    def _checked_pair(self, x, y):
+        x = self._checked("x", x)
+        if y is None:
+            raise ValueError(
+                "Labels must come with the images, -1 (or NaN, for values) where they are "
+                "unknown. Received: y=None"
+            )
+        y = np.atleast_1d(y)
+        same_length(x=x, y=y)
+        if isinstance(self.loss, BernoulliCrossEntropy):
+            check_probabilities("x", x)
+        return x, _checked_labels(y, self.outputs_for(x))
+
+
+def refuse_weights(sample_weight) -> None:
+    """Raises `ValueError` for weights of images, which have labels or have none."""
+    if sample_weight is not None:
+        raise ValueError(
+            "Images with and without labels take no further weights. "
+            "Received: sample_weight or class_weight"
+        )
+
+
+def mixed_rows(labelled, batch_size: int, share: float) -> tf.data.Dataset:
+    """Row numbers of batches with a fixed number of labelled images in each.
+
+    Args:
+        labelled: `(n,)` bool, which images have a label.
+        batch_size: int >= 2.
+        share: float in [0, 1], of each batch, rounded to at least one image, and to no more
+            than there are.
+
+    Returns: a dataset that goes once through the unlabelled rows (the last batch may have fewer of
+    them), and over and over through the labelled ones, both in a new order each time.
+    """
+    known, unknown = np.flatnonzero(labelled), np.flatnonzero(~labelled)
+    if batch_size < 2:
+        raise ValueError(
+            "A batch of labelled and unlabelled images must have two or more. "
+            f"Received: batch_size={batch_size}"
+        )
+    count = min(max(1, round(share * batch_size)), len(known), batch_size - 1)
+    with_labels, without = (
+        tf.data.Dataset.from_tensor_slices(rows).shuffle(len(rows)) for rows in (known, unknown)
+    )
+    batches = (with_labels.repeat().batch(count), without.batch(batch_size - count))
+    return tf.data.Dataset.zip(batches).map(lambda *parts: tf.concat(parts, axis=0))
+
+
+def _of_classes(y, logits):
+    """Cross-entropies in nats, hits, and which images have a label: `(batch,)` each."""
+    if y.shape.rank != 1 or logits.shape[-1] < 2:
+        raise ValueError(
+            "Integer labels are classes, one per image, and need two logits or more; values "
+            f"are floating-point numbers. Received: y.shape={tuple(y.shape)}, "
+            f"prediction.shape={tuple(logits.shape)}"
+        )
+    labelled = y >= 0
+    # A class that exists for those without, or their loss and its gradient would be NaN.
+    classes = ops.where(labelled, y, ops.zeros_like(y))
+    nats = ops.sparse_categorical_crossentropy(classes, logits, from_logits=True)
+    hits = ops.cast(ops.equal(ops.cast(ops.argmax(logits, axis=-1), y.dtype), y), "float32")
+    return ops.where(labelled, nats, 0.0), hits, labelled
+
+
+def _of_values(y, values):
+    """Squared errors summed over the values, mean absolute errors, and which have a label."""
+    y = ops.cast(y, "float32")
+    # The rank is unknown where Keras has seen values with and without their second axis.
+    if y.shape.rank is None or (y.shape.rank == 1 and values.shape[-1] == 1):
+        y = ops.reshape(y, (-1, values.shape[-1]))
+    if y.shape[1:] != values.shape[1:]:
+        raise ValueError(
+            "Values have the shape of the prediction; classes are integers. "
+            f"Received: y.shape={tuple(y.shape)}, prediction.shape={tuple(values.shape)}"
+        )
+    labelled = ops.logical_not(ops.any(ops.isnan(y), axis=-1))
+    # Masked before the arithmetic as well: the gradient of a masked NaN is NaN.
+    errors = ops.where(labelled[:, None], y, ops.zeros_like(y)) - values
+    squares = ops.where(labelled, ops.sum(ops.square(errors), axis=-1), 0.0)
+    return squares, ops.mean(ops.abs(errors), axis=-1), labelled
+
+
+def _is_labelled(y: np.ndarray) -> np.ndarray:
+    return y >= 0 if y.dtype.kind == "i" else ~np.isnan(y).any(axis=-1)
+
+
+def _checked_labels(y: np.ndarray, outputs: int) -> np.ndarray:
+    """int64 `(n,)` or float32 `(n, outputs)`."""
+    if y.dtype.kind in "iu":
+        if y.ndim != 1 or outputs < 2 or y.min() < -1 or y.max() >= outputs:
+            raise ValueError(
+                f"Integer labels are classes, one for each image, below the {outputs} outputs of "
+                "the predictor (two or more), or -1; values are floating-point numbers. "
+                f"Received: y of the shape {y.shape} from {y.min()} to {y.max()}"
+            )
+        return y.astype("int64")
+    if y.dtype.kind != "f":
+        raise ValueError(
+            f"Labels are integers or floating-point numbers. Received: y.dtype={y.dtype}"
+        )
+    y = y[:, None] if y.ndim == 1 else y
+    if y.shape[1:] != (outputs,) or np.isinf(y).any():
+        raise ValueError(
+            f"Floating-point labels are {outputs} finite values for each image, as the predictor "
+            f"gives, or NaN; classes are integers. Received: y.shape={y.shape}, "
+            f"of which infinite={int(np.isinf(y).sum())}"
+        )
+    return y.astype("float32")
