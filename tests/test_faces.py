@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import aelib.data as data
-from aelib.data import _smiles, _store, faces
+from aelib.data import _portrait, _smiles, _store, faces
+from aelib.data._geometry import Face
 
 COUNT = 120
 
@@ -189,6 +190,22 @@ class TestRender:
     def test_a_size_that_cannot_be(self, factors, bad):
         with pytest.raises(ValueError, match="Received: size="):
             faces.render(factors, bad)
+
+
+def test_every_part_returns_layers_that_fit_the_picture(factors):
+    few = {name: values[:8, None, None] for name, values in factors.items()}
+    face = Face(few | {"glasses": np.ones((8, 1, 1), np.float32)}, 32)
+    parts = (_portrait._beard, _portrait._mouth, _portrait._brows, _portrait._eyes)
+    for part in (*parts, _portrait._glasses):
+        for layer in part(face):
+            area = face.x[:, layer.rows]
+            for value in (*layer.cover, layer.colour, layer.shade, layer.height, layer.light):
+                if value is not None:
+                    assert np.broadcast_shapes(np.shape(value), area.shape) == area.shape
+            for factor in (*layer.cover, layer.shade):
+                assert np.min(factor) >= 0 and np.max(factor) <= 1
+    bare = Face(few | {"beard": np.zeros(1), "glasses": np.zeros(1)}, 32)
+    assert _portrait._beard(bare) == _portrait._glasses(bare) == []
 
 
 class TestFactorsMeanWhatTheySay:
