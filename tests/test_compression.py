@@ -162,7 +162,9 @@ def test_codes_of_any_shape(images):
     x_hat = archiver.decompress(archiver.compress(images[30:]))
     np.testing.assert_allclose(x_hat, archiver(images[30:]), atol=1e-5)
     assert archiver._table.shape[0] == 4 * 3 * 3
-    with pytest.raises(ValueError, match=r"\(4, 3, 3\) as in adapt.*Received: x.shape=\(40, 10, 10, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"\(4, 3, 3\) as in adapt.*Received: x.shape=\(40, 10, 10, 1\)"
+    ):
         archiver.compress(images[:, :10])
     archiver.adapt(images[:, :10])
     x_hat = archiver.decompress(archiver.compress(images[:, :10]))
