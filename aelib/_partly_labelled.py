@@ -33,20 +33,17 @@ class PartlyLabelled(Autoencoder):
     def fit(self, *args, labelled_share: float = 0.25, **kwargs):
         """See `keras.Model.fit`; batches are made so that labelled images are not drowned.
 
-        With 100 labels among 60,000 images a shuffled batch of 128 holds 0.2 labelled images:
-        four steps in five would learn nothing of the classes, and the fifth from one image.
-        Where labelled images are rarer than `labelled_share`, every batch is therefore made of
-        two parts: that share is labelled (or all labelled images, if there are fewer), taken in
-        turn, in a new order each time round; the rest is unlabelled. An epoch is once through
-        the unlabelled images, and passes over the labelled ones many times.
+        With 100 labels among 60,000 images a shuffled batch of 128 holds 0.2 labelled images.
+        Where they are rarer than `labelled_share`, that share of every batch is labelled (or all
+        labelled images, if there are fewer), taken in turn; the rest is unlabelled. An epoch is
+        once through the unlabelled images, and many times through the labelled ones.
 
         Args:
             x: images `(n, ...)`, or a `tf.data.Dataset` of `(images, labels)`, whose batches
                 stay as they are.
             y: labels `(n,)`, integers, -1 for an unlabelled image; or values `(n, k)`, floating
                 point, NaN for an unlabelled image (`(n,)` will do for one value).
-            labelled_share: float in [0, 1], the least share of each batch that is labelled;
-                0, and `shuffle=False`, leave the batches as they come.
+            labelled_share: float in [0, 1]; 0, and `shuffle=False`, leave the batches as they come.
 
         Raises:
             ValueError: if images, labels or share are invalid.
@@ -70,11 +67,7 @@ class PartlyLabelled(Autoencoder):
 
     def prediction_loss(self, y, output):
         """Mean loss of the labelled images of a batch; keeps the metrics of it."""
-        if y is None:
-            raise ValueError(
-                "Every image needs a label, -1 (or NaN, for values) where it is unknown. "
-                "Received: y=None"
-            )
+        _require(y)
         y = ops.convert_to_tensor(y)
         output = ops.cast(output, "float32")
         if keras.backend.is_float_dtype(y.dtype):
@@ -95,8 +88,7 @@ class PartlyLabelled(Autoencoder):
         self._unsupervised.update_state(unsupervised, sample_weight=images)
 
     def get_metrics_result(self):
-        # The mean of the batches' losses would depend on how the labels fall into batches; this
-        # is the loss of all images as one batch.
+        # The loss of all images as one batch, however their labels fall into batches.
         results = super().get_metrics_result()
         results["loss"] = results.pop("unsupervised") + self.weight * results["prediction"]
         results[self._score_name] = results.pop("score")
@@ -116,11 +108,7 @@ class PartlyLabelled(Autoencoder):
 
     def _checked_pair(self, x, y):
         x = self._checked("x", x)
-        if y is None:
-            raise ValueError(
-                "Labels must come with the images, -1 (or NaN, for values) where they are "
-                "unknown. Received: y=None"
-            )
+        _require(y)
         y = np.atleast_1d(y)
         same_length(x=x, y=y)
         if isinstance(self.loss, BernoulliCrossEntropy):
@@ -128,13 +116,15 @@ class PartlyLabelled(Autoencoder):
         return x, _checked_labels(y, self.outputs_for(x))
 
 
+def _require(y) -> None:
+    if y is None:
+        raise ValueError("Labels are needed, -1 (or NaN) where unknown. Received: y=None")
+
+
 def refuse_weights(sample_weight) -> None:
     """Raises `ValueError` for weights of images, which have labels or have none."""
     if sample_weight is not None:
-        raise ValueError(
-            "Images with and without labels take no further weights. "
-            "Received: sample_weight or class_weight"
-        )
+        raise ValueError("There are no weights. Received: sample_weight or class_weight")
 
 
 def mixed_rows(labelled, batch_size: int, share: float) -> tf.data.Dataset:
@@ -151,10 +141,7 @@ def mixed_rows(labelled, batch_size: int, share: float) -> tf.data.Dataset:
     """
     known, unknown = np.flatnonzero(labelled), np.flatnonzero(~labelled)
     if batch_size < 2:
-        raise ValueError(
-            "A batch of labelled and unlabelled images must have two or more. "
-            f"Received: batch_size={batch_size}"
-        )
+        raise ValueError(f"`batch_size` must be >= 2. Received: batch_size={batch_size}")
     count = min(max(1, round(share * batch_size)), len(known), batch_size - 1)
     with_labels, without = (
         tf.data.Dataset.from_tensor_slices(rows).shuffle(len(rows)) for rows in (known, unknown)
@@ -167,9 +154,8 @@ def _of_classes(y, logits):
     """Cross-entropies in nats, hits, and which images have a label: `(batch,)` each."""
     if y.shape.rank != 1 or logits.shape[-1] < 2:
         raise ValueError(
-            "Integer labels are classes, one per image, and need two logits or more; values "
-            f"are floating-point numbers. Received: y.shape={tuple(y.shape)}, "
-            f"prediction.shape={tuple(logits.shape)}"
+            "Classes must be integers, one per image, and need two logits; values are floating "
+            f"point. Received: y.shape={tuple(y.shape)}, prediction.shape={tuple(logits.shape)}"
         )
     labelled = y >= 0
     # A class that exists for those without, or their loss and its gradient would be NaN.
@@ -187,8 +173,8 @@ def _of_values(y, values):
         y = ops.reshape(y, (-1, values.shape[-1]))
     if y.shape[1:] != values.shape[1:]:
         raise ValueError(
-            "Values have the shape of the prediction; classes are integers. "
-            f"Received: y.shape={tuple(y.shape)}, prediction.shape={tuple(values.shape)}"
+            "Values must have the shape of the prediction. Received: "
+            f"y.shape={tuple(y.shape)}, prediction.shape={tuple(values.shape)}"
         )
     labelled = ops.logical_not(ops.any(ops.isnan(y), axis=-1))
     # Masked before the arithmetic as well: the gradient of a masked NaN is NaN.
@@ -206,20 +192,16 @@ def _checked_labels(y: np.ndarray, outputs: int) -> np.ndarray:
     if y.dtype.kind in "iu":
         if y.ndim != 1 or outputs < 2 or y.min() < -1 or y.max() >= outputs:
             raise ValueError(
-                f"Integer labels are classes, one for each image, below the {outputs} outputs of "
-                "the predictor (two or more), or -1; values are floating-point numbers. "
+                f"Classes must be integers from -1 to {outputs - 1}, one per image, two or more. "
                 f"Received: y of the shape {y.shape} from {y.min()} to {y.max()}"
             )
         return y.astype("int64")
     if y.dtype.kind != "f":
-        raise ValueError(
-            f"Labels are integers or floating-point numbers. Received: y.dtype={y.dtype}"
-        )
+        raise ValueError(f"Labels must be numbers. Received: y.dtype={y.dtype}")
     y = y[:, None] if y.ndim == 1 else y
     if y.shape[1:] != (outputs,) or np.isinf(y).any():
         raise ValueError(
-            f"Floating-point labels are {outputs} finite values for each image, as the predictor "
-            f"gives, or NaN; classes are integers. Received: y.shape={y.shape}, "
-            f"of which infinite={int(np.isinf(y).sum())}"
+            f"Floating-point labels must be {outputs} finite values per image, or NaN; classes are "
+            f"integers. Received: y.shape={y.shape}, of which infinite={int(np.isinf(y).sum())}"
         )
     return y.astype("float32")

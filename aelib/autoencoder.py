@@ -39,19 +39,17 @@ class Autoencoder(keras.Model):
 
     `fit(x)` and `evaluate(x)` take the images as their own target; `fit(noisy, clean)`,
     `validation_data=x`, `validation_data=(noisy, clean)` and `validation_split` work, with arrays
-    and with `tf.data` (a dataset of images, or of `(noisy, clean)` pairs). Weights per image,
-    and weights of the target's shape, one per pixel, work with the losses of `aelib.losses`.
-
-    Encoder and decoder may take and give nested structures of tensors: a condition or a skip
-    connection is one more output of the encoder and one more input of the decoder. If the encoder
-    takes several arrays, the target has to be given: `fit([x, condition], x)`.
+    and with `tf.data`. So do weights per image, and, with the losses of `aelib.losses`, per pixel.
+    Encoder and decoder may take and give nested structures: a condition or a skip connection is
+    one more output of the encoder and one more input of the decoder. An encoder of several
+    arrays needs a target: `fit([x, condition], x)`.
 
     Args:
         encoder: layer or model from images `(batch, ...)` to codes.
         decoder: layer or model from codes to images of the same shape as the input.
-        corruption: layer that corrupts its input when called with `training=True`, or None. The
-            training step applies it with fresh noise; `evaluate` and validation with the
-            same noise each time. The model itself, called, does not corrupt.
+        corruption: layer that corrupts its input when called with `training=True`, or None. It is
+            applied by the training step, with fresh noise, and by `evaluate` and validation, with
+            the same noise each time. The model itself, called, does not corrupt.
 
     Call arguments:
         x: `(batch, ...)`, images.
@@ -60,24 +58,19 @@ class Autoencoder(keras.Model):
     `reconstruct` always give images.
 
     Raises:
-        ValueError: from `fit`, `evaluate`, `encode`, `decode` and `reconstruct`, for arrays
-            that are empty, of the wrong rank or not finite, and for targets outside [0, 1]
-            under the Bernoulli loss.
+        ValueError: for arrays that are empty, of the wrong rank or not finite, and for targets
+            outside [0, 1] under the Bernoulli loss.
 
     Example:
 
     ```python
-    import keras
     import numpy as np
+    from keras import Input, Sequential, layers
     from aelib import autoencoder, losses
 
     x = np.random.default_rng(0).random((64, 8, 8, 1), "float32")
-    encoder = keras.Sequential(
-        [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(4)]
-    )
-    decoder = keras.Sequential(
-        [keras.Input((4,)), keras.layers.Dense(64), keras.layers.Reshape((8, 8, 1))]
-    )
+    encoder = Sequential([Input((8, 8, 1)), layers.Flatten(), layers.Dense(4)])
+    decoder = Sequential([Input((4,)), layers.Dense(64), layers.Reshape((8, 8, 1))])
     model = autoencoder.Autoencoder(encoder, decoder)
     model.compile("adam", losses.SquaredError())
     model.fit(x, epochs=2, batch_size=16, verbose=0)
@@ -105,14 +98,7 @@ class Autoencoder(keras.Model):
 
     # Training
 
-    def compile(
-        self,
-        optimizer="rmsprop",
-        loss=None,
-        *,
-        steps_per_execution: int | None = None,
-        **kwargs: Any,
-    ):
+    def compile(self, optimizer="rmsprop", loss=None, *, steps_per_execution=None, **kwargs):
         """See `keras.Model.compile`.
 
         Args:
@@ -167,17 +153,9 @@ class Autoencoder(keras.Model):
             x, y = (*arrays, None)[:2] if dataset is None else (dataset, None)
         if isinstance(x, tf.data.Dataset):
             shuffle = False  # a dataset has its own order, and Keras warns of any other wish
+        validation = {"validation_split": validation_split, "validation_data": validation_data}
         return super().fit(
-            x,
-            y,
-            batch_size=batch_size,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-            validation_split=validation_split,
-            validation_data=validation_data,
-            shuffle=shuffle,
-            **kwargs,
+            x, y, batch_size, epochs, verbose, callbacks, shuffle=shuffle, **validation, **kwargs
         )
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
@@ -222,8 +200,8 @@ class Autoencoder(keras.Model):
     def _gathers(self, arguments) -> bool:
         """Whether the training step can gather its own rows.
 
-        Not on a GPU, where the images would travel to the device at every step, not over
-        replicas, which share out a batch, and not with weights, which belong to the rows.
+        Not on a GPU, to which the images would travel at every step, not over replicas, which
+        share out a batch, and not with weights, which belong to the rows.
         """
         weighted = ("class_weight", "sample_weight", "steps_per_epoch")
         return (
@@ -302,28 +280,23 @@ class Autoencoder(keras.Model):
 
     def get_config(self):
         parts = {"encoder": self.encoder, "decoder": self.decoder, "corruption": self.corruption}
-        return {
-            **super().get_config(),
-            **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
-            "tied": tied_layers(self.encoder, self.decoder),
-        }
+        parts = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
+        return {**super().get_config(), **parts, "tied": tied_layers(self.encoder, self.decoder)}
 
     @classmethod
     def from_config(cls, config):
         config = dict(config)
-        tied = config.pop("tied")
-        config["encoder"] = keras.saving.deserialize_keras_object(config["encoder"])
-        with tied_scope(config["encoder"], tied):
-            config["decoder"] = keras.saving.deserialize_keras_object(config["decoder"])
-        config["corruption"] = keras.saving.deserialize_keras_object(config["corruption"])
-        return cls(**config)
+        load = keras.saving.deserialize_keras_object
+        encoder, corruption = load(config.pop("encoder")), load(config.pop("corruption"))
+        with tied_scope(encoder, config.pop("tied")):
+            decoder = load(config.pop("decoder"))
+        return cls(encoder=encoder, decoder=decoder, corruption=corruption, **config)
 
 
 def load_model(path: str | PathLike, **as_in_keras: Any):
     """Loads a `.keras` file, first importing the modules of `aelib` that it names.
 
-    Keras finds a class by its registered name, which it knows only once the module that
-    defines it is imported; modules load on first use.
+    Keras knows a class by its registered name only once its module has been imported.
 
     Args:
         path: the file.

@@ -30,15 +30,13 @@ class ContractiveDense(keras.layers.Dense):
 
         ||dh/dx||_F^2 = sum_j s'(a_j)^2 sum_i w_ij^2
 
-    which costs little more than the layer itself. The loss gains `weight` times the mean over
-    images of this number; a metric with the layer's name shows the mean without the weight.
-    In an encoder of several layers each penalises its own Jacobian, not that of the whole: for
-    that use `ContractiveAutoencoder`.
+    The loss gains `weight` times the mean over images of this number; a metric with the layer's
+    name shows the mean without the weight. In an encoder of several layers each penalises its own
+    Jacobian; `ContractiveAutoencoder` penalises that of the whole.
 
     Args:
         units: int, size of the output.
-        activation: "sigmoid", "tanh", "relu" or "linear" (None): those whose derivative follows
-            from their output.
+        activation: "sigmoid", "tanh", "relu" or "linear" (None).
         weight: float >= 0, in units of the loss per unit of squared derivative.
         **kwargs: see `keras.layers.Dense`.
 
@@ -79,17 +77,15 @@ class ContractiveDense(keras.layers.Dense):
 def jacobian_penalty(encoder, x):
     """`||df/dx||_F^2` of each image, exactly, by automatic differentiation.
 
-    For any encoder that Keras can differentiate, convolutional too, with a code of any rank. The
-    encoder is called as in use (`training=False`), where an image's code depends on no other
-    image. The whole Jacobians are held at once: `batch * code size * pixels` numbers.
+    For any encoder, with a code of any rank, called with `training=False`, where an image's code
+    depends on no other image. It holds the Jacobians: `batch * code size * pixels` numbers.
 
     Args:
         encoder: layer or model, `(batch, ...)` to `(batch, ...)`.
         x: images, `(batch, ...)`.
 
-    Returns: a tensor `(batch,)`, float32 (float64 for a float64 encoder); it can be
-    differentiated by the weights of the encoder. Keras has no gradients of its own, so this
-    is TensorFlow, inside `tf.function` and XLA or outside.
+    Returns: a tensor `(batch,)`, float32 (float64 for a float64 encoder), differentiable by the
+    weights of the encoder. Keras has no gradients of its own, so this is TensorFlow.
 
     Reference: Rifai et al. 2011, equation 1.
     """
@@ -105,16 +101,14 @@ class ContractiveAutoencoder(Autoencoder):
     """An autoencoder whose loss gains `weight` times the mean of `||df/dx||_F^2` over images.
 
     `fit` and `evaluate` show that mean, without the weight, as the metric `contraction`. f is the
-    whole encoder, whatever its layers, as it is in use: `training=False`.
-
-    The exact penalty takes one backward pass for each number of the code. Hutchinson's estimator
-    takes one in all: with v a vector of random signs of the size of the code, E[v v^T] = I, and
+    whole encoder with `training=False`. The exact penalty takes one backward pass for each
+    dimension of the code, Hutchinson's estimator one in all: with random signs v, E[v v^T] = I and
 
         E ||J^T v||^2 = E v^T J J^T v = trace(J J^T) = ||J||_F^2
 
-    One v is drawn for each image, new at every training step, the same in every evaluation. Its
-    variance is 2 (||A||_F^2 - sum_j A_jj^2) with A = J J^T, which averages out over images and
-    steps. Tie the weights, or the encoder can shrink while the decoder grows.
+    One v is drawn for each image, new at every training step, the same in every evaluation; its
+    variance is 2 (||A||_F^2 - sum_j A_jj^2) with A = J J^T. Tie the weights, or the encoder can
+    shrink while the decoder grows.
 
     Args:
         encoder, decoder: see `Autoencoder`.

@@ -26,34 +26,30 @@ _FEWEST = 10  # images of which a mean and a deviation are taken
 class LadderNetwork(PartlyLabelled):
     """A classifier that cleans a noisy copy of itself, layer by layer.
 
-    The encoder runs twice with the same weights: on the image as it is, and with Gaussian noise
-    on the image and on every layer. A decoder runs down the noisy copy; at every layer l it
-    combines what comes from above, u, with the noisy z beside it into an estimate of the clean z.
-    The loss of a batch is
+    The encoder runs twice: on the image as it is, and with Gaussian noise on the image and on
+    every layer. A decoder runs down the noisy copy; at every layer l it combines what comes from
+    above, u, with the noisy z beside it into an estimate of the clean z. The loss is
 
         mean cross-entropy of the noisy path, over the labelled images
             + sum_l weight_l / units_l * mean ||z_l - z_hat_l||^2, over all images
 
-    where z_hat is normalised by the mean and deviation of the clean layer. What the decoder can
-    supply, the upper layers need not carry: they keep what tells the classes apart.
+    with z_hat normalised as the clean layer is. What the decoder can supply, the upper layers need
+    not carry: they keep what tells the classes apart.
 
     Batch normalisation takes labelled and unlabelled images apart, as the authors' program does
     (CuriousAI/ladder, ladder.py, `LadderAE.f`), and all together where a batch has fewer than ten
-    of either. Taken together, the network finds a cheap way out: it learns the few
-    labelled images, which every batch has, by heart, and gives all others one code, which is easy
-    to clean. Outside training it takes running statistics of the unlabelled images: means of the
-    first hundred batches, then moving. Called, the model gives the
-    logits of the clean path, without noise. `fit` shows the cross-entropy and accuracy of the
-    noisy path; `evaluate` those of the clean path, and the reconstruction cost under the same
-    noise each time. Compile it without a loss; use Adam, as published.
+    of either. Taken together, the network learns the few labelled images by heart and gives
+    all others one code, which is easy to clean. Outside training it takes running statistics of
+    the unlabelled images. Called, the model gives the logits of the clean path, without noise.
+    `fit` shows the cross-entropy and accuracy of the noisy path; `evaluate` those of the clean
+    path, and the reconstruction cost. Compile it without a loss; use Adam, as published.
 
     Args:
         units: sizes of the hidden layers.
         n_classes: int >= 2.
         noise: float >= 0, standard deviation of the noise of every layer.
-        reconstruction_weights: one for the image, one for each hidden layer and one for the
-            logits; None is 1000, 10 and 0.1 from there on, as published. Since a cost is divided
-            by its layer's units, that of the image is 1000 times the squared error per pixel.
+        reconstruction_weights: one for the image (of the squared error per pixel), one for each
+            hidden layer and one for the logits; None is 1000, 10, 0.1, 0.1, ..., as published.
 
     Input shape: `(batch, ...)`, images. Output shape: `(batch, n_classes)`, logits.
 
@@ -81,8 +77,8 @@ class LadderNetwork(PartlyLabelled):
         costs = tuple(number("reconstruction_weights", cost, 0) for cost in reconstruction_weights)
         if len(costs) != len(units) + 2:
             raise ValueError(
-                "There must be one weight for the image, each hidden layer and the logits. "
-                f"Received: reconstruction_weights={costs} for {len(units)} hidden layers"
+                f"`reconstruction_weights` must hold {len(units) + 2} numbers. "
+                f"Received: reconstruction_weights={costs}"
             )
         policy = kwargs.get("dtype")
         super().__init__(_Encoder((*units, n_classes), policy), _Decoder(policy), **kwargs)
@@ -112,8 +108,7 @@ class LadderNetwork(PartlyLabelled):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         refuse_weights(sample_weight)
-        # In training `y_pred`, of the clean path with running statistics, has no use: the graph
-        # drops it.
+        # In training `y_pred`, the clean path with running statistics, is dropped by the graph.
         groups = None if y is None else _groups(y)
         noisy, clean, estimates = self._both_ways(x, self._add_noise, training, groups)
         costs = [
@@ -135,21 +130,13 @@ class LadderNetwork(PartlyLabelled):
         _, clean, statistics = self.encoder.climb(x, "clean", lambda z: z, training, groups)
         logits, noisy, _ = self.encoder.climb(x, "noisy", add_noise, training, groups)
         estimates = self.decoder.descend(noisy, ops.softmax(logits), training, groups)
-        return (
-            logits,
-            clean,
-            [(z - m) / s for z, (m, s) in zip(estimates, statistics, strict=True)],
-        )
+        pairs = zip(estimates, statistics, strict=True)
+        return logits, clean, [(z - mean) / deviation for z, (mean, deviation) in pairs]
 
     # Use
 
     def decode(self, z) -> np.ndarray:
-        """What the decoder makes of logits alone: `(n, n_classes)` to images `(n, ...)`.
-
-        Below the logits nothing stands beside what comes from above, and every layer is taken to
-        be mu(u), its mean given that. This is little more than the mean of all images:
-        `reconstruct`, whose decoder sees every layer of the encoder, gives far more.
-        """
+        """Images of logits alone, `(n, n_classes)`: every layer below is taken to be mu(u)."""
         z = array("z", z, rank=2).astype("float32")
         if z.shape[1:] != (self.n_classes,):
             raise ValueError(
@@ -176,10 +163,7 @@ class LadderNetwork(PartlyLabelled):
         self._build_on(values)
         pixels = self.encoder.denses[0].kernel.shape[0]
         if values[0].size != pixels:
-            raise ValueError(
-                f"`{name}` must have {pixels} pixels per image. "
-                f"Received: {name}.shape={values.shape}"
-            )
+            raise ValueError(f"Images must have {pixels} pixels. Received: x.shape={values.shape}")
         return values
 
     def outputs_for(self, x) -> int:
@@ -188,19 +172,13 @@ class LadderNetwork(PartlyLabelled):
     def _checked_pair(self, x, y):
         x, y = super()._checked_pair(x, y)
         if y.dtype.kind == "f":
-            raise ValueError(
-                f"The labels of a ladder must be integers. Received: y.dtype={y.dtype}"
-            )
+            raise ValueError(f"`y` must hold integers. Received: y.dtype={y.dtype}")
         return x, y
 
     def get_config(self):
-        return {
-            **keras.Model.get_config(self),
-            "units": self.units,
-            "n_classes": self.n_classes,
-            "noise": self.noise.stddev,
-            "reconstruction_weights": self.reconstruction_weights,
-        }
+        names = ("units", "n_classes", "reconstruction_weights")
+        settings = {name: getattr(self, name) for name in names}
+        return {**keras.Model.get_config(self), **settings, "noise": self.noise.stddev}
 
     @classmethod
     def from_config(cls, config):
@@ -289,12 +267,10 @@ class _Decoder(layers.Layer):
 class Combinator(layers.Layer):
     """g(z, u) = (z - mu(u)) v(u) + mu(u), the best guess of z if it is Gaussian, given u.
 
-    For every unit
-
         mu(u) = a1 sigmoid(a2 u + a3) + a4 u + a5
         v(u) = a6 sigmoid(a7 u + a8) + a9 u + a10
 
-    with ten parameters of its own, the rows of `a`. They start at 0, and a2 and a7 at 1.
+    for every unit, whose parameters, the rows of `a`, start at 0, and a2 and a7 at 1.
 
     Call arguments:
         z: `(batch, units)`, the noisy layer.
@@ -330,9 +306,8 @@ class _BatchStatistics(layers.Layer):
     """Batch normalisation that gives its mean and deviation as well, without scale and shift.
 
     In training each group of the batch has its own: `groups` is `(batch, k)`, 1 where an image
-    belongs to a group and 0 elsewhere. The running statistics, for use, are those of the first
-    group: means of all batches so far, and from the hundredth on moving ones, so that a short
-    training ends without the remains of where they started.
+    belongs to a group. The running statistics, for use, are those of the first group: means of all
+    batches so far, and from the hundredth on moving ones, which forget where they started.
     """
 
     def build(self, input_shape):

@@ -1,9 +1,8 @@
 """Reconstruction losses: one number per image, summed over pixels, averaged over images.
 
-Keras's own `mse` and `binary_crossentropy` average over pixels as well, so on 28x28 images
-they are 784 times smaller, and a penalty or a KL term added to them weighs 784 times more
-than its formula says. Here every loss is the sum over the pixels (and channels) of an
-image; Keras then averages over the images of the batch, and of the replicas.
+Keras's own `mse` and `binary_crossentropy` average over pixels as well, so on 28x28 images a
+penalty or a KL term added to them weighs 784 times more than its formula says. Here every loss is
+the sum over the pixels (and channels) of an image; Keras then averages over images and replicas.
 """
 
 import math
@@ -28,8 +27,7 @@ if keras.backend.backend() != "tensorflow":
 class _PixelLoss(keras.losses.Loss):
     """What the losses share: a value per pixel (`per_pixel`), summed over each image.
 
-    Besides weights per image it takes weights of the target's shape, one per pixel. A pixel
-    of weight 0 is missing: it adds nothing to the loss or to the gradient.
+    `sample_weight` is one number per image or one per pixel; a pixel of weight 0 is missing.
     """
 
     def __call__(self, y_true, y_pred, sample_weight=None):
@@ -69,8 +67,7 @@ class PerImage(keras.losses.Loss):
 class SquaredError(_PixelLoss):
     """Sum over pixels of (x - x_hat)^2, the error of Hinton & Salakhutdinov (2006).
 
-    There is no factor 1/2: half of this is the Gaussian likelihood's share (see
-    `GaussianNegativeLogLikelihood`). Divided by the number of pixels it is Keras's `mse`.
+    There is no factor 1/2. Divided by the number of pixels it is Keras's `mse`.
 
     Call arguments:
         y_true, y_pred: images, both `(batch, ...)` of the same shape.
@@ -125,8 +122,7 @@ class BernoulliCrossEntropy(_PixelLoss):
 class GaussianNegativeLogLikelihood(_PixelLoss):
     """-log N(x; x_hat, stddev^2 I), summed over pixels, in nats per image.
 
-    For each pixel: half the squared standardised error + log stddev + half log(2 pi). At
-    `stddev=1` that is half of `SquaredError` plus a constant (0.919 nats a pixel), which
+    At `stddev=1` that is half of `SquaredError` plus a constant (0.919 nats a pixel), which
     is why squared error plus a KL term is a VAE with beta = 1/2.
 
     Args:

@@ -31,12 +31,9 @@ class GaussianSampling(keras.layers.Layer):
 
         KL = 1/2 sum over latents of (mean^2 + exp(log_var) - 1 - log_var)
 
-    averaged over images, in float32 whatever the policy; a metric with the layer's name shows the
-    KL without the weight. `VariationalAutoencoder` does the same and more: use the layer for a
-    model of your own.
-
-    A log-variance above 40 (in float16: 12) draws with the standard deviation of that limit, so
-    that z stays finite. KL goes on growing, along a line above 40, so its gradient leads back.
+    averaged over images, in float32; a metric with the layer's name shows the KL without the
+    weight. A log-variance above 40 (in float16: 12) draws with that limit, so that z stays
+    finite. KL goes on growing, along a line above 40, so its gradient leads back.
 
     Args:
         weight: float >= 0, the beta of a beta-VAE: units of the loss per nat.
@@ -91,14 +88,7 @@ class Samples(NamedTuple):
 
 
 def draw(decoder, h, epsilon, dtype: str) -> Samples:
-    """Codes of each image, one for each of its `epsilon` `(batch, samples, ...)`, and their images.
-
-    Args:
-        decoder: takes the codes, and the other outputs of the encoder where it has some.
-        h: what the encoder gave.
-        epsilon: numbers from N(0, 1).
-        dtype: what the encoder computes in.
-    """
+    """Codes of what the encoder gave, one for each `epsilon` `(batch, samples, ...)`, decoded."""
     h, others = first(h)
     mean, log_var = mean_and_log_var(h)
     z = mean[:, None] + deviation(log_var, dtype)[:, None] * epsilon

@@ -5,8 +5,7 @@ p(x|z), every image has
 
     log p(x)  >=  E_q log p(x|z) - KL(q(z|x) || p(z))        the evidence lower bound (ELBO)
 
-All numbers are nats per image: summed over pixels and latents, averaged over images. Nothing is
-divided by the number of pixels or latents, so no factor hides between the two terms.
+All numbers are nats per image: summed over pixels and latents, averaged over images.
 """
 
 import math
@@ -21,7 +20,7 @@ from keras import ops
 
 from aelib._checks import flag, number, whole
 from aelib.autoencoder import Autoencoder
-from aelib.losses import BernoulliCrossEntropy, GaussianNegativeLogLikelihood, SquaredError
+from aelib.losses import BernoulliCrossEntropy, GaussianNegativeLogLikelihood
 from aelib.noise import in_table, normal, position_of_replica, uniform
 from aelib.sampling import GaussianSampling as GaussianSampling  # a public name here too
 from aelib.sampling import Samples, beside, code_shape, draw, first, gaussian_kl, mean_and_log_var
@@ -31,10 +30,10 @@ _ROWS = 2000  # codes that the decoder takes at once in elbo and log_likelihood
 
 
 class _Batch(NamedTuple):
-    """What the model is called with in its steps: images, and where their fixed noise begins."""
+    """What the model is called with in its steps, and then answers with `Samples`."""
 
     x: Any
-    position: tf.Tensor  # of the first image in the evaluation; of no meaning in training
+    position: tf.Tensor  # of the first image, which says where its noise in evaluation begins
 
 
 @keras.saving.register_keras_serializable(package="aelib")
@@ -46,22 +45,18 @@ class VariationalAutoencoder(Autoencoder):
         mean over samples of -log p(x|z) + beta KL(q(z|x) || N(0, 1)),    z from q(z|x)
 
     with the KL in closed form. `fit` and `evaluate` show `loss` and its two parts,
-    `reconstruction` and `kl` (without beta). With beta 1, loss = reconstruction + kl = -ELBO (plus
-    the penalties of layers that add some).
-
-    With `importance_weighted=True` it is the bound of Burda et al. with k = `samples`,
+    `reconstruction` and `kl` (without beta). With beta 1, their sum is -ELBO. With `importance_weighted=True` it is the bound of
+    Burda et al. with k = `samples`,
 
         -log 1/k sum_i w_i,    w_i = p(x|z_i) p(z_i) / q(z_i|x)
 
-    which is never larger on average; `reconstruction` and `kl` then are still the parts of the
-    plain bound, on the same samples, for comparison: the loss is not their sum.
+    which is never larger on average; `reconstruction` and `kl` are then still the parts of the
+    plain bound, on the same samples, and the loss is not their sum.
 
-    Training noise is new at every step. `evaluate` and `elbo` take theirs from one table, by the
-    position of the image among all images given: the same numbers on every call, after loading,
-    with batches of any size, under XLA and over replicas.
-
-    The model called gives the decoder's output for the mean (with `training=True`, for a sample);
-    so do `predict` and `reconstruct`, and `encode` gives the mean.
+    Training noise is new at every step. That of `evaluate` and `elbo` belongs to the position of
+    the image among all images given: the same on every call, after loading, with batches of any
+    size, under XLA and over replicas. The model called gives the decoder's output for the mean
+    (with `training=True`, for a sample), as `predict` and `reconstruct` do.
 
     Args:
         encoder: layer or model, `(batch, ...)` to `(batch, ..., 2 * code)`: means, then
@@ -75,9 +70,8 @@ class VariationalAutoencoder(Autoencoder):
             training alone: a validation loss under a growing beta would be at its best at once.
         binarize: bool, dynamic binarisation. The pixels are probabilities, and each time an image
             comes up it is drawn from them, input and target being the same draw: new at every
-            training step, the same in every evaluation. `elbo` and `log_likelihood` do so too
-            (images that are black and white already stay as they are); `encode` and
-            `reconstruct` do not.
+            training step, the same in every evaluation, `elbo` and `log_likelihood`. `encode` and
+            `reconstruct` take images as they are.
         **kwargs: see `Autoencoder`.
 
     Call arguments:
@@ -103,8 +97,7 @@ class VariationalAutoencoder(Autoencoder):
 
     Reference: Kingma & Welling, "Auto-encoding variational Bayes", 2014, equations 3 and 10;
     Burda, Grosse & Salakhutdinov, "Importance weighted autoencoders", 2016, equation 8; Higgins
-    et al., "beta-VAE", 2017; Sonderby et al., "Ladder variational autoencoders", 2016, for the
-    warm-up.
+    et al., "beta-VAE", 2017; Sonderby et al., "Ladder variational autoencoders", 2016 (warm-up).
     """
 
     def __init__(
@@ -127,8 +120,8 @@ class VariationalAutoencoder(Autoencoder):
         self.binarize = flag("binarize", binarize)
         if self.importance_weighted and (self.beta != 1 or self.beta_warmup):
             raise ValueError(
-                "The importance-weighted bound has no KL term that beta could weigh: use beta=1 "
-                f"and beta_warmup=0 with it. Received: beta={beta}, beta_warmup={beta_warmup}"
+                "The importance-weighted bound has no KL term to weigh: use beta=1 and "
+                f"beta_warmup=0. Received: beta={beta}, beta_warmup={beta_warmup}"
             )
         shape = getattr(encoder, "output_shape", None)
         if isinstance(shape, tuple):
@@ -153,9 +146,9 @@ class VariationalAutoencoder(Autoencoder):
         expected = getattr(self.decoder, "input_shape", None)
         if isinstance(expected, tuple) and expected[1:] != shape:
             raise ValueError(
-                "The encoder's last axis holds mean and log-variance side by side, so it must be "
-                f"twice as long as the decoder's input. Received: encoder.output_shape="
-                f"{tuple(encoder_shape)}, decoder.input_shape={expected}"
+                "The encoder must give a mean and a log-variance for each input of the decoder. "
+                f"Received: encoder.output_shape={tuple(encoder_shape)}, "
+                f"decoder.input_shape={expected}"
             )
         return shape
 
@@ -171,12 +164,12 @@ class VariationalAutoencoder(Autoencoder):
     def _draw(self, x, samples, position) -> Samples:
         """Draws for each image: new ones, or those of the table from `position` on."""
         h = self.encoder(x)
-        images, shape = ops.shape(first(h)[0])[0], code_shape(first(h)[0].shape)[1:]
+        images, code = ops.shape(first(h)[0])[0], code_shape(first(h)[0].shape)[1:]
         if position is None:
-            epsilon = normal((images, samples, *shape), self.noise)
+            epsilon = normal((images * samples, *code), self.noise)
         else:
-            epsilon = in_table("normal", position, images * samples, shape)
-            epsilon = ops.reshape(epsilon, (images, samples, *shape))
+            epsilon = in_table("normal", position, images * samples, code)
+        epsilon = ops.reshape(epsilon, (images, samples, *code))
         return draw(self.decoder, h, epsilon, self.compute_dtype)
 
     def _terms(self, target, drawn: Samples):
@@ -192,25 +185,16 @@ class VariationalAutoencoder(Autoencoder):
     def compile(self, optimizer="rmsprop", loss=None, **kwargs):
         """See `Autoencoder.compile`. The loss must be a likelihood:
         `aelib.losses.BernoulliCrossEntropy` or `aelib.losses.GaussianNegativeLogLikelihood`."""
-        squared = SquaredError | keras.losses.MeanSquaredError
-        if isinstance(loss, squared) or loss in ("mse", "mean_squared_error"):
-            raise ValueError(
-                "Squared error plus KL is beta = 1/2 in disguise: use GaussianNegativeLogLikelihood"
-                "(stddev), which is squared error and a constant at stddev=0.5**0.5, and beta "
-                f"where you mean it. Received: loss={loss!r}"
-            )
         if not isinstance(loss, BernoulliCrossEntropy | GaussianNegativeLogLikelihood):
             raise ValueError(
-                "The loss must be a likelihood, BernoulliCrossEntropy() or "
-                f"GaussianNegativeLogLikelihood(stddev) of aelib.losses. Received: loss={loss!r}"
+                "The loss must be a likelihood (squared error plus KL is beta = 1/2 in disguise): "
+                "use GaussianNegativeLogLikelihood(stddev), which is that at stddev=0.5**0.5, or "
+                f"BernoulliCrossEntropy(). Received: loss={loss!r}"
             )
         if self.binarize and not isinstance(loss, BernoulliCrossEntropy):
-            raise ValueError(
-                "Binarised images have a Bernoulli likelihood: use BernoulliCrossEntropy(). "
-                f"Received: loss={loss!r}, binarize=True"
-            )
+            raise ValueError(f"`binarize` needs BernoulliCrossEntropy(). Received: loss={loss!r}")
         super().compile(optimizer, loss, **kwargs)
-        # New ones, since they hold the loss as it was when they were traced.
+        # New ones: they hold the loss as it was when they were traced.
         self._elbo_graph = tf.function(self._elbo_of, reduce_retracing=True)
         self._weights_graph = tf.function(self._log_weights_of, reduce_retracing=True)
 
@@ -226,7 +210,6 @@ class VariationalAutoencoder(Autoencoder):
         return _Batch(x, position), y, sample_weight
 
     def _binarised(self, x, position):
-        """Images whose pixels are drawn from `x`, if the model binarises."""
         if not self.binarize:
             return x
         if position is None:
@@ -237,10 +220,7 @@ class VariationalAutoencoder(Autoencoder):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         if sample_weight is not None:
-            raise ValueError(
-                "The bound is a mean over images, without weights. "
-                "Received: sample_weight or class_weight"
-            )
+            raise ValueError("The bound takes no weights. Received: sample_weight or class_weight")
         if not isinstance(x, _Batch):  # in a step of the user's own
             x, y, _ = self._batch((x, y, None), training)
             y_pred = self(x, training=training)
@@ -275,34 +255,28 @@ class VariationalAutoencoder(Autoencoder):
     # Use
 
     def encode(self, x) -> Any:
-        """The means of q(z|x): `(n, ...)` to float32 `(n, ..., code)`. `posterior` gives both."""
+        """The means of q(z|x): `(n, ...)` to float32 `(n, ..., code)`."""
         h, others = first(super().encode(x))
         return beside(np.split(h, 2, axis=-1)[0], others)
 
     def posterior(self, x) -> tuple[np.ndarray, np.ndarray]:
         """Means and log-variances of q(z|x): `(n, ...)` to two float32 arrays `(n, ..., code)`."""
-        mean, log_var = np.split(first(super().encode(x))[0], 2, axis=-1)
-        return mean, log_var
+        return tuple(np.split(first(super().encode(x))[0], 2, axis=-1))
 
     def generate(self, n: int, seed: int | None = None) -> np.ndarray:
-        """Images of codes drawn from the prior N(0, 1): float32 `(n, height, width, channels)`.
-
-        The mean of p(x|z), without pixel noise, clipped to [0, 1] where the decoder leaves it.
-        """
+        """Images of codes drawn from N(0, 1), `(n, ...)`: means of p(x|z), clipped to [0, 1]."""
         n = whole("n", n, 1)
         seed = None if seed is None else whole("seed", seed)
         if not self.built:
-            raise ValueError(
-                f"The size of a code is known once the model has seen images. Received: n={n}"
-            )
+            raise ValueError(f"Call the model first, which builds it. Received: n={n}")
         z = np.random.default_rng(seed).standard_normal((n, *self._code_shape), dtype="float32")
         return np.clip(self.decode(z), 0, 1)
 
     def elbo(self, x) -> np.ndarray:
-        """The evidence lower bound of each image, always with beta 1: `(n, ...)` to float32 `(n,)`.
+        """The evidence lower bound of each image, with beta 1: `(n, ...)` to float32 `(n,)`.
 
-        Negative nats per image (a density above 1 can make it positive); the mean of it over
-        images is the negative of `evaluate`'s `reconstruction + kl`, on the same noise.
+        In nats, and negative (unless a density is above 1). Its mean over images is the negative
+        of `evaluate`'s `reconstruction + kl`, on the same noise.
         """
         x = self._checked_images(x)
         size = max(1, _ROWS // self.samples)
@@ -315,13 +289,9 @@ class VariationalAutoencoder(Autoencoder):
     def log_likelihood(self, x, samples: int) -> np.ndarray:
         """The importance-weighted bound on log p(x) of each image: `(n, ...)` to float32 `(n,)`.
 
-        log 1/k sum_i p(x|z_i) p(z_i) / q(z_i|x) with k = `samples`, in negative nats per image.
-        On average it lies below log p(x) and rises towards it with k. No more than 2,000 codes
-        are decoded at once, whatever `samples` is.
-
-        Args:
-            x: `(n, ...)`, images.
-            samples: int >= 1; 5,000 in the literature.
+        log 1/k sum_i p(x|z_i) p(z_i) / q(z_i|x) with k = `samples` (5,000 in the literature), in
+        nats. On average it lies below log p(x) and rises towards it with k. No more than 2,000
+        codes are decoded at once.
 
         Reference: Burda et al. 2016, equation 8.
         """
@@ -340,19 +310,15 @@ class VariationalAutoencoder(Autoencoder):
         return np.concatenate(bounds).astype("float32")
 
     def active_units(self, x, threshold: float = 0.01) -> int:
-        """How many latents are in use: whose mean varies over images by more than `threshold`.
-
-        A variance, in units of the prior's. Latents left at the prior carry nothing.
+        """How many latents are in use: the variance of their mean over images is > `threshold`.
 
         Reference: Burda et al. 2016, who count them at 0.01.
         """
-        threshold = number("threshold", threshold, 0)
         means, _ = self.posterior(x)
         if len(means) < 2:
-            raise ValueError(
-                f"A variance needs two images or more. Received: x.shape={np.shape(x)}"
-            )
-        return int((means.var(axis=0, dtype="float64") > threshold).sum())
+            raise ValueError(f"A variance needs two images. Received: x.shape={np.shape(x)}")
+        variances = means.var(axis=0, dtype="float64")
+        return int((variances > number("threshold", threshold, 0)).sum())
 
     def _elbo_of(self, x, position):
         x = self._binarised(x, position)
@@ -360,7 +326,6 @@ class VariationalAutoencoder(Autoencoder):
         return -ops.mean(losses, axis=1) - kl
 
     def _log_weights_of(self, x, positions, samples):
-        """log sum_i w_i of each image; where the noise of pixels and of codes begins."""
         x = self._binarised(x, positions[0])
         return ops.logsumexp(self._terms(x, self._draw(x, samples, positions[1]))[1], axis=1)
 
@@ -375,20 +340,11 @@ class VariationalAutoencoder(Autoencoder):
 
     def _checked_pair(self, x, y):
         if self.binarize and y is not None:
-            raise ValueError(
-                "Binarised images are their own target. "
-                f"Received: y.shape={np.shape(y)}, binarize=True"
-            )
+            raise ValueError(f"`binarize` takes no target. Received: y.shape={np.shape(y)}")
         return super()._checked_pair(x, y)
 
     # Files
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "beta": self.beta,
-            "samples": self.samples,
-            "importance_weighted": self.importance_weighted,
-            "beta_warmup": self.beta_warmup,
-            "binarize": self.binarize,
-        }
+        names = ("beta", "samples", "importance_weighted", "beta_warmup", "binarize")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
