@@ -6,24 +6,28 @@ BIN := $(VENV)/bin
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=600 --nbval-kernel-startup-timeout=180
 COLAB_VENV := .venv-colab
 
-.PHONY: run test lab full render bench test-colab lock stamp
+.DEFAULT_GOAL := help
+.PHONY: help run test lab full render bench test-colab lock stamp
 
-run: $(VENV)/installed
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
+
+run: $(VENV)/installed  ## every notebook, quick; installs what it needs first
 	$(BIN)/aelib run
 
-# Everything that CI runs.
-test: $(VENV)/installed
+test: $(VENV)/installed  ## everything that CI runs, in under 30 minutes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/aelib run 00 03 -p dataset digits --out runs/digits --force
+	$(BIN)/mypy
+	$(BIN)/aelib run 00 03 07 08 -p dataset digits --out runs/digits --force
 	$(BIN)/pytest -n 2 --dist loadscope $(NBVAL) notebooks/*.ipynb notebooks/solutions/*.ipynb
-	$(BIN)/pytest -n 2 --dist loadfile tests
+	$(BIN)/pytest -n 2 --dist loadfile --count-skips tests
 
-lab: $(VENV)/installed
+lab: $(VENV)/installed  ## JupyterLab with the notebooks
 	$(BIN)/jupyter lab notebooks
 
-# Published sizes on real data; hours. Its numbers are kept in results/. Missed aims (see README) do not stop it.
-full: $(VENV)/installed
+# Its numbers are kept in results/. Missed aims (see README) do not stop it.
+full: $(VENV)/installed  ## published sizes on real data; hours
 	-$(BIN)/aelib run --profile full
 	$(BIN)/aelib run 06 --profile full --part charte
 	$(BIN)/aelib run 08 --profile full --part ladder
@@ -36,25 +40,23 @@ full: $(VENV)/installed
 	$(BIN)/aelib report results --readme README.md
 	$(BIN)/python tools/picture.py runs/full/00_start_here/00_start_here.ipynb
 
-# Runs every notebook and solution on the real MNIST and stores the outputs in place.
-render: $(VENV)/installed
+render: $(VENV)/installed  ## runs every notebook on the real MNIST and stores the outputs
 	$(BIN)/python -m aelib.runner.render
 
-bench: $(VENV)/installed
+bench: $(VENV)/installed  ## how fast training is, beside plain Keras and PyTorch
 	$(BIN)/python benchmarks/fit_speed.py
 	$(BIN)/python benchmarks/drawing_speed.py
 
-# The library's tests under what Colab ships.
-test-colab: requirements.txt pyproject.toml
+test-colab: requirements.txt pyproject.toml  ## the library's tests under what Colab ships
 	$(PYTHON) -m venv $(COLAB_VENV)
 	$(COLAB_VENV)/bin/pip install -q -e '.[test]' tensorflow==2.20.0 keras==3.13.2
 	$(COLAB_VENV)/bin/pytest tests --ignore=tests/runner
 
-lock:
+lock:  ## requirements.txt and environment.yml from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra test --universal --no-annotate --no-header -q -o requirements.txt
 	$(PYTHON) tools/environment.py > environment.yml
 
-stamp:
+stamp:  ## writes the public address everywhere: make stamp REPO=owner/name
 	$(PYTHON) tools/stamp.py $(REPO)
 
 $(VENV)/installed: requirements.txt pyproject.toml
