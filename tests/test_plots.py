@@ -95,20 +95,23 @@ def test_ink_is_dark_on_paper_and_photographs_are_light_on_dark(draw):
         assert image.cmap(image.norm(1.0))[0] == shade
 
 
-def test_a_map_names_every_class_where_it_is_densest():
+@pytest.mark.parametrize("scale", [(1, 1), (1e-4, 1e-4), (1e-3, 1e3)])
+def test_a_map_names_every_class_where_it_is_densest(scale):
     rng = np.random.default_rng(0)
     # Two islands of a class, the second one denser: its median is in the gap between them.
     islands = np.concatenate([rng.normal(0, 4, (50, 2)), rng.normal(20, 0.05, (50, 2))])
     codes = np.concatenate([islands, rng.normal((0, 20), 0.1, (30, 2))])
     labels = np.repeat([3, 7], [100, 30])
     _, axes = plt.subplots()
-    plots.code_map(axes, codes, labels, title="title")
-    places = {text.get_text(): text.get_position() for text in axes.texts}
+    plots.code_map(axes, codes * scale, labels, title="title")
+    places = {text.get_text(): np.divide(text.get_position(), scale) for text in axes.texts}
     assert sorted(places) == ["3", "7"]
     np.testing.assert_allclose(places["3"], (20, 20), atol=0.2)
     np.testing.assert_allclose(places["7"], (0, 20), atol=0.2)
     for name, place in places.items():
-        assert (codes[labels == int(name)] == place).all(axis=1).any(), "on a dot of its class"
+        assert np.isclose(codes[labels == int(name)], place).all(axis=1).any(), (
+            "on a dot of its class"
+        )
 
 
 def test_a_map_gives_every_class_a_colour_of_its_own_and_takes_any_scale():
