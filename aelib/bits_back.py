@@ -35,10 +35,8 @@ _NARROWEST, _WIDEST = -4 * _LEVELS, _LEVELS // 4  # from exp(-4) to exp(1/4)
 _TAIL = 5  # standard deviations
 _BATCH = 1000
 
-_ELEMENTWISE = {
-    keras.activations.get(name): name
-    for name in "elu gelu leaky_relu relu selu sigmoid silu softplus tanh".split()
-}
+_NAMES = ["elu", "gelu", "leaky_relu", "relu", "selu", "sigmoid", "silu", "softplus", "tanh"]
+_ELEMENTWISE = {keras.activations.get(name) for name in _NAMES}
 
 
 class BitsBackCoder:
@@ -55,18 +53,16 @@ class BitsBackCoder:
 
     The decoder must find the same probabilities to the last bit, so both networks run on integers:
     weights are multiples of 2^-12, activations of 2^-8, latents of 1/64, log standard deviations of
-    1/8; activation functions and probabilities are tables, part of the fingerprint. Activations
-    beyond 64, logits beyond 16 and means beyond 8 are clipped, which costs bits and no image.
+    1/8. Activations beyond 64, logits beyond 16 and means beyond 8 are clipped: no image is lost.
 
     Args:
         vae: a `VariationalAutoencoder`, trained with `BernoulliCrossEntropy()` on logits, whose
             encoder and decoder are `Sequential` stacks of `Dense`, `Activation`, `Flatten` and
-            `Reshape`. Its weights are copied: later training has no effect here.
+            `Reshape`. Later training has no effect on the coder.
 
     Raises:
-        ValueError: If `vae` has another loss, layer or activation, or weights so large that sums
-            are not exact; if images are empty, not 0 and 1 or of another shape; and from
-            `decompress`, see `Archiver`.
+        ValueError: If `vae` has another loss, layer or activation or too large weights; if images
+            are not 0 and 1 or of another shape; and from `decompress`, see `Archiver`.
 
     References: Frey & Hinton, "Free energy coding", 1996; Townsend, Bird & Barber, "Practical
     lossless compression with latent variables using bits back coding", 2019; Balle, Johnston &
@@ -131,14 +127,14 @@ class BitsBackCoder:
         return x.reshape(images, *self._shape).astype("float32")
 
     def _posterior(self, x):
-        """For each latent its mean, in bins, and the number of its standard deviation."""
+        """For each latent its mean, in bins, and the level of its log standard deviation."""
         means, log_vars = np.split(self._encoder(x * float(_UNIT)), 2, axis=1)
         means = np.rint(means * (_BINS / _UNIT)).clip(-_FARTHEST * _BINS, _FARTHEST * _BINS)
         levels = np.rint(0.5 * log_vars * (_LEVELS / _UNIT)).clip(_NARROWEST, _WIDEST)
         return means.astype(int), (levels - _NARROWEST).astype(int)
 
     def _likelihood(self, z):
-        """The probability of each pixel to be 1, given latents in bins."""
+        """The probability of a 1 in each pixel, given latents in bins."""
         (logits,) = self._decoder(z[None] * float(_UNIT // _BINS))
         end = _LARGEST_LOGIT * _UNIT
         return self._probability[logits.clip(-end, end).astype(int) + end]
@@ -148,7 +144,8 @@ class _IntegerStack:
     """A stack of dense layers on integers: `(n, inputs)` to `(n, outputs)`, in 1/256."""
 
     def __init__(self, name: str, model, largest: float):
-        self.arrays, self._steps = [], []
+        self.arrays: list[np.ndarray] = []
+        self._steps: list[tuple] = []
         self.inputs = width = math.prod(model.input_shape[1:])
         largest = largest * _UNIT
         for layer in _dense_layers(name, model):
@@ -191,9 +188,8 @@ def _look_up(v, table):
 
 def _activation_table(layer):
     if layer.activation not in _ELEMENTWISE:
-        known = ", ".join(sorted(_ELEMENTWISE.values()))
         received = f"layer={layer.name!r} with activation={layer.activation!r}"
-        raise ValueError(f"Activations must be linear or one of {known}. Received: {received}")
+        raise ValueError(f"Activations must be linear or one of {_NAMES}. Received: {received}")
     # The errors of float64 are far below the unit, and do not move the rounded number.
     v = np.arange(-_LARGEST * _UNIT, _LARGEST * _UNIT + 1) / _UNIT
     return np.rint(np.asarray(layer.activation(ops.convert_to_tensor(v))) * _UNIT)

@@ -20,7 +20,7 @@ try:
         raise ImportError("faiss is not used on macOS")
     import faiss
 except ImportError:
-    faiss = None
+    faiss = None  # type: ignore[assignment]
 
 _CELLS = 20_000_000  # distances that are held at once
 

@@ -93,7 +93,9 @@ class KLSparsity(keras.layers.Layer):
         mean = ops.mean(ops.cast(z, "float32"), axis=0)
         if self.momentum:
             mean = self._moving(mean, training)
-        penalty = self.weight * ops.sum(_bernoulli_kl(self.target, mean))
+        t, m = self.target, ops.clip(mean, 1e-7, 1 - 1e-7)
+        kl = t * (math.log(t) - ops.log(m)) + (1 - t) * (math.log1p(-t) - ops.log(1 - m))
+        penalty = self.weight * ops.sum(kl)
         self._metric.update_state(penalty, sample_weight=ops.shape(z)[0])
         self.add_loss(penalty)
         return z
@@ -122,24 +124,14 @@ class KSparse(keras.layers.Layer):
 
     Exactly `k` are kept; among ties, the first ones. Gradients flow through these only, so a unit
     that is never kept never learns: start with a large `k` and end with a small one. The attribute
-    `k` can be set at any time, to any number up to the initial one, and is saved with the model.
+    `k` can be set at any time, to any number up to the initial one, and is saved with the model:
+    `LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(code, "k", max(25, 100 - epoch)))`.
 
     Args:
         k: int >= 1, how many units stay on at first.
 
     Input shape: `(batch, ..., units)` with `units >= k`.
     Output shape: the same.
-
-    Example:
-
-    ```python
-    import keras
-    from aelib.sparse import KSparse
-
-    code = KSparse(100)
-    fewer = lambda epoch, logs: setattr(code, "k", max(25, 100 - 15 * epoch))
-    schedule = keras.callbacks.LambdaCallback(on_epoch_begin=fewer)
-    ```
 
     Reference: Makhzani & Frey, "k-Sparse Autoencoders", 2013: the layer, and the schedule of k.
     """
@@ -180,10 +172,3 @@ class KSparse(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "k": self._most}
-
-
-def _bernoulli_kl(target: float, mean):
-    mean = ops.clip(mean, 1e-7, 1 - 1e-7)
-    on = target * (math.log(target) - ops.log(mean))
-    off = (1 - target) * (math.log1p(-target) - ops.log(1 - mean))
-    return on + off

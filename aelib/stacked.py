@@ -1,8 +1,7 @@
 """Greedy layer-wise pretraining: a deep network, one shallow autoencoder at a time.
 
-Layer h is trained as the encoder of an autoencoder of its own, on the codes of the layer below:
-x^h = f^h(x^(h-1)), where x^0 are the images. Then the encoders are stacked, the decoders are
-stacked in reverse, and the whole is fine-tuned from there.
+Layer h is trained as the encoder of an autoencoder of its own, on the codes of the layer below.
+Then encoders are stacked, decoders are stacked in reverse, and the whole is fine-tuned.
 """
 
 import math
@@ -43,11 +42,7 @@ class Stack:
         return Autoencoder(self.encoder, self.decoder)
 
     def classifier(self, n_classes: int) -> keras.Sequential:
-        """`encoder` with a new `Dense` layer of logits `(batch, n_classes)`, float32, not compiled.
-
-        Raises:
-            ValueError: If `n_classes` is not an integer >= 2.
-        """
+        """`encoder` with a new layer of logits, `(batch, n_classes)`, float32, not compiled."""
         n_classes = whole("n_classes", n_classes, 2)
         logits = layers.Dense(n_classes, dtype="float32", name="logits")
         return keras.Sequential([keras.Input(self.encoder.input_shape[1:]), self.encoder, logits])
@@ -78,8 +73,7 @@ def pretrain(
     codes are in memory. Call `keras.utils.set_random_seed` first to make it repeatable.
 
     `epochs`, `activation`, `corruption`, `sparsity`, `loss` and `optimizer` are one value for all
-    layers or a list with one for each, bottom first. Every layer gets a copy of the layers and
-    the optimizer.
+    layers or a list, bottom first. Layers and optimizers that are given are copied.
 
     Args:
         x: `(n, ...)`, images, or vectors `(n, inputs)`.
@@ -94,29 +88,15 @@ def pretrain(
             `BernoulliCrossEntropy(from_logits=False)` fits decoders that end with a sigmoid.
         optimizer: name or optimizer; its schedule starts anew with each layer.
         batch_size: int >= 1, images in a batch.
-        tied: whether each decoder's kernel is the encoder's, transposed, during pretraining. In
-            the stack the two start equal and are trained separately.
+        tied: whether a decoder's kernel is the encoder's, transposed, during pretraining only.
         verbose: whether to print a line for each layer.
 
     Raises:
-        ValueError: If an argument is invalid, a list has another length than `units`, or a
-            Bernoulli loss does not fit the decoder's activation.
-
-    Example:
-
-    ```python
-    import numpy as np
-    from aelib import stacked
-
-    x = np.random.default_rng(0).random((64, 8, 8, 1))
-    stack = stacked.pretrain(x, [16, 4], epochs=1, activation=["sigmoid", None])
-    classifier = stack.classifier(n_classes=10)
-    ```
+        ValueError: If an argument is invalid or a Bernoulli loss does not fit the activation.
 
     Reference: Bengio, Lamblin, Popovici & Larochelle, "Greedy layer-wise training of deep
     networks", 2007; Hinton & Salakhutdinov, "Reducing the dimensionality of data with neural
-    networks", 2006 (mirrored decoders); Vincent et al., "Stacked denoising autoencoders", 2010,
-    section 3.5 (codes of clean inputs).
+    networks", 2006; Vincent et al., "Stacked denoising autoencoders", 2010, section 3.5.
     """
     x = array("x", x, rank=2)
     if not isinstance(units, list | tuple) or not units:
@@ -227,11 +207,10 @@ def _untied(decoder: layers.Dense | TransposedDense) -> layers.Dense:
     """The layer itself, or in place of a transposed one a dense layer that starts equal to it."""
     if isinstance(decoder, layers.Dense):
         return decoder
-    kernel, bias = np.transpose(decoder.dense.kernel), decoder.bias
-    options = {"activation": decoder.activation, "dtype": decoder.dtype_policy}
-    dense = layers.Dense(kernel.shape[1], name=decoder.name, **options)
+    kernel, dtype = np.transpose(decoder.dense.kernel), decoder.dtype_policy
+    dense = layers.Dense(kernel.shape[1], decoder.activation, dtype=dtype, name=decoder.name)
     dense.build((None, len(kernel)))
-    dense.set_weights([kernel, bias])
+    dense.set_weights([kernel, decoder.bias])
     return dense
 
 
@@ -262,7 +241,5 @@ def _check_loss(loss: keras.losses.Loss, activation: Any) -> None:
     if isinstance(loss, BernoulliCrossEntropy):
         needed = keras.activations.linear if loss.from_logits else keras.activations.sigmoid
         if activation is not needed:
-            raise ValueError(
-                f"`activation` must be {needed.__name__} if from_logits={loss.from_logits}. "
-                f"Received: activation={activation.__name__}"
-            )
+            received = f"from_logits={loss.from_logits}, activation={activation.__name__}"
+            raise ValueError(f"`activation` must be {needed.__name__}. Received: {received}")

@@ -1,7 +1,4 @@
-"""The total correlation of latents: measured after training, and penalised during it (beta-TCVAE).
-
-Both use densities of q(z), the mixture of the posteriors of a set of images, in nats.
-"""
+"""The total correlation of latents, in nats: measured, and penalised in training (beta-TCVAE)."""
 
 import math
 
@@ -42,7 +39,7 @@ def total_correlation(mean: ArrayLike, log_var: ArrayLike, *, seed: int = 0) -> 
     log_var = array("log_var", log_var, rank=2, exact=True).astype("float64")
     if mean.shape != log_var.shape or len(mean) < 2:
         received = f"mean.shape={mean.shape}, log_var.shape={log_var.shape}"
-        raise ValueError(f"Both must have one shape, with two rows or more. Received: {received}")
+        raise ValueError(f"Both must be `(n, code)` with n >= 2. Received: {received}")
     log_var = np.maximum(log_var, _SMALLEST_LOG_VAR)
     epsilon = np.random.default_rng(whole("seed", seed)).standard_normal(mean.shape)
     z = mean + np.exp(0.5 * log_var) * epsilon
@@ -68,22 +65,19 @@ class TotalCorrelationVAE(VariationalAutoencoder):
         q(z_i) is about 1/N q(z_i|x_i) + (N - 1)/N 1/(M - 1) sum over j != i of q(z_i|x_j),
 
     which is unbiased. Its logarithm is not: with many latents and small batches TC is too low, even
-    below 0. As it depends on the batches, `evaluate` and validation give the plain bound: `loss`
-    is `reconstruction + kl`. `fit` shows `total_correlation` as well.
+    below 0. It depends on the batches, so `evaluate` gives the plain bound, `reconstruction + kl`.
 
     Args:
         encoder, decoder: see `VariationalAutoencoder`; the code is a vector.
         beta: float >= 0, weight of the total correlation. 1 is the plain bound.
         train_size: int >= 2, the number N of training images.
-        **kwargs: see `VariationalAutoencoder`; `samples`, `importance_weighted` and `beta_warmup`
-            are fixed.
+        **kwargs: see `VariationalAutoencoder`; not `samples`, `importance_weighted`, `beta_warmup`.
 
     Raises:
         ValueError: See `VariationalAutoencoder`.
 
     Reference: Chen et al., "Isolating sources of disentanglement in variational autoencoders",
-    2018, equations 2 and 4, with the weights of its appendix (minibatch stratified sampling),
-    averaged over the order of the batch.
+    2018, equations 2 and 4, with minibatch stratified sampling averaged over orders of the batch.
     """
 
     def __init__(self, encoder, decoder, beta: float, train_size: int, **kwargs):
@@ -111,8 +105,8 @@ class TotalCorrelationVAE(VariationalAutoencoder):
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         if not training:
             return loss
-        z, n = y_pred.z[:, 0], self.train_size
-        joint, marginals = _log_densities(z, y_pred.mean, y_pred.log_var, n)
+        z, mean, log_var = y_pred.z[:, 0], y_pred.mean, y_pred.log_var
+        joint, marginals = _log_densities(z, mean, log_var, self.train_size)
         correlation = joint - ops.sum(marginals, axis=-1)
         self.total_correlation.update_state(correlation)
         return loss + over_replicas((self.beta - 1) * ops.mean(correlation))

@@ -536,8 +536,11 @@ def test_precision(images, policy, tied):
         ({"activation": ["relu"]}, r"activation=\['relu'\]"),
         ({"loss": [SquaredError()]}, r"loss=\[.*\]"),
         ({"optimizer": ["adam"] * 3}, r"optimizer=\[.*\]"),
-        ({"loss": BernoulliCrossEntropy()}, "activation=sigmoid"),
-        ({"loss": BernoulliCrossEntropy(False), "activation": "relu"}, "activation=relu"),
+        ({"loss": BernoulliCrossEntropy()}, "from_logits=True, activation=sigmoid"),
+        (
+            {"loss": BernoulliCrossEntropy(False), "activation": "relu"},
+            "from_logits=False, activation=relu",
+        ),
         ({"x": np.zeros((0, 8))}, r"x.shape=\(0, 8\)"),
         ({"x": np.zeros(8)}, r"x.shape=\(8,\)"),
         ({"x": np.full((4, 8), np.nan)}, "x with 32 NaN or infinite values"),
