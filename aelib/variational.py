@@ -45,8 +45,8 @@ class VariationalAutoencoder(Autoencoder):
         mean over samples of -log p(x|z) + beta KL(q(z|x) || N(0, 1)),    z from q(z|x)
 
     with the KL in closed form. `fit` and `evaluate` show `loss` and its two parts,
-    `reconstruction` and `kl` (without beta). With beta 1, their sum is -ELBO. With `importance_weighted=True` it is the bound of
-    Burda et al. with k = `samples`,
+    `reconstruction` and `kl` (without beta); with beta 1, their sum is -ELBO. With
+    `importance_weighted=True` it is the bound of Burda et al. with k = `samples`,
 
         -log 1/k sum_i w_i,    w_i = p(x|z_i) p(z_i) / q(z_i|x)
 
@@ -194,7 +194,6 @@ class VariationalAutoencoder(Autoencoder):
         if self.binarize and not isinstance(loss, BernoulliCrossEntropy):
             raise ValueError(f"`binarize` needs BernoulliCrossEntropy(). Received: loss={loss!r}")
         super().compile(optimizer, loss, **kwargs)
-        # New ones: they hold the loss as it was when they were traced.
         self._elbo_graph = tf.function(self._elbo_of, reduce_retracing=True)
         self._weights_graph = tf.function(self._log_weights_of, reduce_retracing=True)
 
@@ -261,7 +260,8 @@ class VariationalAutoencoder(Autoencoder):
 
     def posterior(self, x) -> tuple[np.ndarray, np.ndarray]:
         """Means and log-variances of q(z|x): `(n, ...)` to two float32 arrays `(n, ..., code)`."""
-        return tuple(np.split(first(super().encode(x))[0], 2, axis=-1))
+        mean, log_var = np.split(first(super().encode(x))[0], 2, axis=-1)
+        return mean, log_var
 
     def generate(self, n: int, seed: int | None = None) -> np.ndarray:
         """Images of codes drawn from N(0, 1), `(n, ...)`: means of p(x|z), clipped to [0, 1]."""

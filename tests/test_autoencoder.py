@@ -618,4 +618,4 @@ def test_fit_and_evaluate_take_weights_per_image_and_per_pixel(make_model, image
     )
     assert np.isfinite([a, b]).all()
     with pytest.raises(ValueError, match="Received: y_true.shape"):
-        model.evaluate(images, images, sample_weight=per_pixel[:, :6], verbose=0)
+        make_model().evaluate(images, images, sample_weight=per_pixel[:, :6], verbose=0)

@@ -737,7 +737,7 @@ def test_squared_error_is_a_gaussian_with_variance_one_half(make_model, images):
 
 def test_what_does_not_go_together_is_refused(make_model, make_parts, images):
     encoder, decoder = make_parts(code_dim=4)
-    with pytest.raises(ValueError, match=r"twice.*Received: encoder.output_shape=\(None, 4\)"):
+    with pytest.raises(ValueError, match=r"log-variance.*Received: encoder.output_shape=\(None, 4\)"):
         VariationalAutoencoder(encoder, decoder)
     with pytest.raises(ValueError, match=r"Received: encoder.output_shape=\(None, 3\)"):
         VariationalAutoencoder(make_parts(code_dim=3)[0], decoder)
@@ -746,7 +746,7 @@ def test_what_does_not_go_together_is_refused(make_model, make_parts, images):
     model = make_model(binarize=True)
     with pytest.raises(ValueError, match="Received: y.shape="):
         model.fit(images, images, verbose=0)
-    with pytest.raises(ValueError, match="binarize=True$"):
+    with pytest.raises(ValueError, match="`binarize` needs.*Received: loss="):
         model.compile("adam", GaussianNegativeLogLikelihood())
     with pytest.raises(ValueError, match="Received: sample_weight"):
         make_model().fit(images, images, sample_weight=np.ones(40), verbose=0)
