@@ -60,6 +60,15 @@ def test_writes_a_page_from_either_layout_and_escapes_what_it_shows(results, tmp
     assert (results / "index.html").read_text() == page
 
 
+def test_a_results_file_from_elsewhere_sends_nothing_to_the_terminal(results, tmp_path):
+    claim = {**RESULTS["claims"][0], "statement": "a\x1b]0;t\x07b", "unit": "\x9bm", "holds": False}
+    content = {**RESULTS, "dataset": ["\x1b]0;d\x07"], "claims": [claim]}
+    (results / "02_pca.json").write_text(json.dumps(content))
+    status, output = aelib("report", results, cwd=tmp_path)
+    assert status == 0 and r"a\x1b]0;t\x07b" in output
+    assert all(c.isprintable() or c == "\n" for c in output)
+
+
 def test_shows_the_first_pictures_and_scales_large_ones_down(results, tmp_path):
     noise = Image.effect_noise((1600, 1200), 100)
     file = io.BytesIO()
