@@ -32,12 +32,10 @@ def normalised(
     before, after = ([(cell.id, cell.source) for cell in nb.cells] for nb in (source, executed))
     if before != after:
         raise UsageError("it was changed while it ran")
-    source.metadata = nbformat.from_dict(
-        {
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
-        }
-    )
+    # As JupyterLab writes it: a notebook that says less is marked as changed when it is opened.
+    names = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    language = executed.metadata.language_info
+    source.metadata = nbformat.from_dict({"kernelspec": names, "language_info": language})
     count = 0
     for cell, result in zip(source.cells, executed.cells, strict=True):
         for key in ("papermill", "execution"):
