@@ -1,6 +1,7 @@
 """Entropy, cross-entropy and relative entropy (Kullback-Leibler divergence), in NumPy.
 
 Computed in float64, in nats (natural logarithms) unless a base is given, with `0 log 0 = 0`.
+Probabilities that do not sum to 1 and other invalid arguments raise `ValueError`.
 
 Reference: Cover & Thomas, "Elements of Information Theory", 2nd edition, 2006, chapter 2.
 """
@@ -21,13 +22,10 @@ def entropy(p: ArrayLike, *, base: float = math.e, axis: int = -1) -> NDArray:
 
     Args:
         p: probabilities, summing to 1 along `axis`.
-        base: base of the logarithm: e gives nats, 2 gives bits.
+        base: of the logarithm: e gives nats, 2 gives bits.
         axis: int, the axis of the outcomes.
 
-    Returns: the entropies, float64, with the shape of `p` without `axis`.
-
-    Raises:
-        ValueError: If `p` is negative, NaN or does not sum to 1, or if `axis` or `base` is invalid.
+    Returns: float64, with the shape of `p` without `axis`.
 
     Reference: Cover & Thomas 2006, equation 2.1.
     """
@@ -40,14 +38,10 @@ def cross_entropy(p: ArrayLike, q: ArrayLike, *, base: float = math.e, axis: int
     It equals `entropy(p) + kl_divergence(p, q)`, and is infinite where `q_i = 0 < p_i`.
 
     Args:
-        p: true probabilities, summing to 1 along `axis`.
-        q: assumed probabilities, as many along `axis`; the other axes broadcast.
+        p, q: true and assumed probabilities, as many along `axis`; the other axes broadcast.
         base, axis: See `entropy`.
 
-    Returns: the cross-entropies, float64, with the broadcast shape without `axis`.
-
-    Raises:
-        ValueError: See `entropy`; also if `p` and `q` differ in length along `axis`.
+    Returns: float64, with the broadcast shape without `axis`.
     """
     p, q = _distributions(p, q, axis)
     return -xlogy(p, q).sum(axis=-1) / _log_of(base)
@@ -58,15 +52,7 @@ def kl_divergence(p: ArrayLike, q: ArrayLike, *, base: float = math.e, axis: int
 
     Positive unless `p` equals `q`, not symmetric, and infinite where `q_i = 0 < p_i`.
 
-    Args:
-        p: true probabilities, summing to 1 along `axis`.
-        q: probabilities to compare with, as many along `axis`; the other axes broadcast.
-        base, axis: See `entropy`.
-
-    Returns: the divergences, float64, with the broadcast shape without `axis`.
-
-    Raises:
-        ValueError: See `cross_entropy`.
+    The arguments and the shape of the result are those of `cross_entropy`.
 
     Reference: Cover & Thomas 2006, equation 2.26.
     """
@@ -81,12 +67,9 @@ def bernoulli_entropy(a: ArrayLike) -> NDArray:
     Summed over the pixels of a grey image, no reconstruction has a smaller cross-entropy.
 
     Args:
-        a: probabilities of a 1, of any shape, such as pixels in [0, 1].
+        a: probabilities of a 1 in [0, 1], of any shape, such as pixels.
 
     Returns: float64, with the shape of `a`.
-
-    Raises:
-        ValueError: If a value is NaN or outside [0, 1].
     """
     a = _unit_interval("a", a)
     return entr(a) + entr(1.0 - a)
@@ -98,13 +81,9 @@ def bernoulli_cross_entropy(a: ArrayLike, b: ArrayLike) -> NDArray:
     `-a log b - (1 - a) log(1 - b)`: the loss of a pixel `a` reconstructed as `b`, least at `b = a`.
 
     Args:
-        a: true probabilities of a 1, of any shape, such as pixels in [0, 1].
-        b: assumed probabilities, of any shape that broadcasts with `a`.
+        a, b: true and assumed probabilities of a 1 in [0, 1], of shapes that broadcast.
 
     Returns: float64, with the broadcast shape; infinite where `b` rules out what `a` allows.
-
-    Raises:
-        ValueError: If a value is NaN or outside [0, 1], or if the shapes do not broadcast.
     """
     a, b = _broadcast(a=_unit_interval("a", a), b=_unit_interval("b", b))
     return -(xlogy(a, b) + xlog1py(1.0 - a, -b))
@@ -124,16 +103,12 @@ def gaussian_kl(
     dimensions. With the default `q` it is the second term of a variational autoencoder's loss.
 
     Args:
-        mean_p, mean_q: means. The four arguments broadcast against each other.
+        mean_p, mean_q: means. All four arrays broadcast against each other.
         std_p, std_q: standard deviations, positive.
         axis: int, the axis of the dimensions, to sum over. None gives the divergence of each
             dimension. Scalars count as one dimension and give a scalar.
 
     Returns: float64, with the broadcast shape without `axis`.
-
-    Raises:
-        ValueError: If a value is not finite, if a standard deviation is not positive, or if the
-            shapes do not broadcast or have no axis `axis`.
 
     Reference: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, appendix B.
     """
@@ -151,10 +126,8 @@ def gaussian_kl(
 def _distributions(p: ArrayLike, q: ArrayLike, axis: int) -> tuple[NDArray, ...]:
     p, q = _distribution("p", p, axis), _distribution("q", q, axis)
     if p.shape[-1] != q.shape[-1]:
-        raise ValueError(
-            "`p` and `q` must have the same number of outcomes. "
-            f"Received: p with {p.shape[-1]} and q with {q.shape[-1]} outcomes"
-        )
+        received = f"p with {p.shape[-1]} and q with {q.shape[-1]} outcomes"
+        raise ValueError(f"`p` and `q` must have the same number of outcomes. Received: {received}")
     return _broadcast(p=p, q=q)
 
 

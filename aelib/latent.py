@@ -2,6 +2,7 @@
 
 Between two codes: a straight line (`interpolate`) or an arc (`slerp`). From codes with and
 without an attribute: the direction that adds it (`attribute_vector`), e.g. the smile vector.
+Invalid arguments raise `ValueError`.
 """
 
 import numpy as np
@@ -17,13 +18,10 @@ def interpolate(a: ArrayLike, b: ArrayLike, steps: int) -> NDArray:
     """Codes on the straight line from `a` to `b`, equally spaced, both ends included.
 
     Args:
-        a, b: codes of the same shape, `(..., code)`, rank 1 or more.
-        steps: int, the number of codes, at least 2.
+        a, b: codes of the same shape, `(..., code)`.
+        steps: int >= 2, the number of codes.
 
     Returns: `(steps, ..., code)`, float32 if both are float32, else float64.
-
-    Raises:
-        ValueError: If a code is empty or not finite, or if the shapes or `steps` are invalid.
     """
     a, b, t, dtype = _ends(a, b, steps)
     return ((1 - t) * a + t * b).astype(dtype)
@@ -39,33 +37,22 @@ def slerp(a: ArrayLike, b: ArrayLike, steps: int) -> NDArray:
     of different norms are joined by an arc of an ellipse, parallel ones by the straight line.
 
     Args:
-        a, b: codes of the same shape, `(..., code)`, none of them zero; omega is the angle along
-            the last axis.
-        steps: int, the number of codes, at least 2.
+        a, b: codes of the same shape, `(..., code)`, neither zero nor opposite; omega is the angle
+            along the last axis.
+        steps: int >= 2, the number of codes.
 
     Returns: `(steps, ..., code)`, float32 if both are float32, else float64.
 
-    Raises:
-        ValueError: See `interpolate`; also if a code is zero or if two codes are opposite.
-
-    References: Shoemake, "Animating rotation with quaternion curves", 1985; White,
+    Reference: Shoemake, "Animating rotation with quaternion curves", 1985; White,
     "Sampling generative networks", 2016.
     """
     a, b, t, dtype = _ends(a, b, steps)
-    norms = [np.linalg.norm(code, axis=-1, keepdims=True) for code in (a, b)]
-    for name, norm in zip("ab", norms, strict=True):
-        if not norm.all():
-            raise ValueError(f"`{name}` must not be zero. Received: {name} with norm=0.0")
-    u, v = a / norms[0], b / norms[1]
+    u, v = _direction("a", a), _direction("b", b)
     # Exact for small angles too, where the arc cosine of the product is not.
-    omega = 2 * np.arctan2(
-        np.linalg.norm(u - v, axis=-1, keepdims=True), np.linalg.norm(u + v, axis=-1, keepdims=True)
-    )
+    omega = 2 * np.arctan2(_norm(u - v), _norm(u + v))
     if (omega > np.pi - _PARALLEL).any():
-        raise ValueError(
-            "`a` and `b` must not be opposite codes, which no single arc joins. "
-            f"Received: a and b at an angle of {omega.max():.6f} radians"
-        )
+        received = f"a and b at an angle of {omega.max():.6f} radians"
+        raise ValueError(f"`a` and `b` must not be opposite codes. Received: {received}")
     parallel = omega < _PARALLEL
     angle = np.where(parallel, 1.0, omega)
     weights = [np.where(parallel, s, np.sin(s * angle) / np.sin(angle)) for s in (1 - t, t)]
@@ -89,8 +76,7 @@ def attribute_vector(
     Returns: the shape of one code, float32 for float32 codes, else float64.
 
     Raises:
-        ValueError: If the arrays do not match, are empty or not finite, or if there is no code for
-            one of the values of the attributes.
+        ValueError: Also if there is no code for one of the combinations of the attributes.
 
     Reference: White, "Sampling generative networks", 2016.
     """
@@ -109,6 +95,17 @@ def attribute_vector(
         present, absent = codes[members & has_attribute], codes[members & ~has_attribute]
         differences.append(present.mean(axis=0) - absent.mean(axis=0))
     return np.mean(differences, axis=0).astype(dtype)
+
+
+def _norm(codes):
+    return np.linalg.norm(codes, axis=-1, keepdims=True)
+
+
+def _direction(name, codes):
+    norm = _norm(codes)
+    if not norm.all():
+        raise ValueError(f"`{name}` must not be zero. Received: {name} with norm=0.0")
+    return codes / norm
 
 
 def _ends(a, b, steps):

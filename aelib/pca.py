@@ -17,11 +17,8 @@ _DTYPES = [np.float64, np.float32]
 class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Projects onto the directions along which the data varies most.
 
-    A scikit-learn transformer. It computes in float64 while fitting; what it learns and returns
-    has the dtype of the data (float32 stays float32).
-
-    Variances come from the covariance matrix, accurate to about 1e-15 times the largest of them,
-    or from the singular value decomposition if there are more columns than rows.
+    A scikit-learn transformer. It fits in float64; what it learns and returns has the dtype of the
+    data (float32 stays float32). Variances are accurate to about 1e-15 times the largest of them.
 
     Args:
         n_components: int from 1 to min(rows, columns), the directions to keep; None keeps all.
@@ -32,8 +29,8 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             The entry of each row that is largest in absolute value is positive.
         explained_variance_: `(n_components,)`, variance along each component (divisor rows - 1),
             in squared units of the data.
-        explained_variance_ratio_: `(n_components,)`, the same as shares of the total variance,
-            components left out included (0 where the data does not vary).
+        explained_variance_ratio_: `(n_components,)`, the same as shares of the variance along all
+            components, also those left out (0 where the data does not vary).
 
     Example:
 
@@ -52,20 +49,14 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.n_components = n_components
 
     def fit(self, X: ArrayLike, y: object = None) -> "PCA":
-        """Learns mean and components from `X`, `(rows, columns)`, with at least two rows.
-
-        Raises:
-            ValueError: If `X` is not finite or not of rank 2, or `n_components` is invalid.
-        """
+        """Learns mean and components from `X`, `(rows, columns)`, with at least two rows."""
         X = validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2)
         kept = min(X.shape)
         if self.n_components is not None:
             kept = whole("n_components", self.n_components, 1, kept)
-
         mean = X.mean(axis=0, dtype=np.float64)
         variances, components = _principal_axes(X - mean)
         total = variances.sum()
-
         self.mean_ = mean.astype(X.dtype)
         self.components_ = components[:kept].astype(X.dtype)
         self.explained_variance_ = variances[:kept].astype(X.dtype)
@@ -79,11 +70,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return (X - self.mean_) @ self.components_.T
 
     def inverse_transform(self, X: ArrayLike) -> NDArray:
-        """Returns the points, `(rows, columns)`, with the codes `X`, `(rows, n_components)`.
-
-        Raises:
-            ValueError: If `X` is not finite or does not have `n_components` columns.
-        """
+        """Returns the points, `(rows, columns)`, with the codes `X`, `(rows, n_components)`."""
         check_is_fitted(self)
         X = check_array(X, dtype=_DTYPES)
         kept = len(self.components_)
@@ -112,7 +99,6 @@ def _principal_axes(centred: NDArray) -> tuple[NDArray, NDArray]:
         variances, eigenvectors = np.linalg.eigh(covariance)  # ascending, one a column
         # Rounding leaves tiny negative variances where there are none.
         variances, directions = variances[::-1].clip(min=0), eigenvectors.T[::-1]
-
     # Both v and -v solve the equation: fix the sign so that every machine gives the same.
     largest = np.abs(directions).argmax(axis=1, keepdims=True)
     return variances, directions * np.sign(np.take_along_axis(directions, largest, axis=1))

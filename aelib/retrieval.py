@@ -1,7 +1,8 @@
 """Search by code: nearest neighbours, how good they are, and binary codes.
 
 A query is answered by the database images whose codes are nearest to its own. An answer is right
-if it has the query's label. No query is itself in the database.
+if it has the query's label. No query is itself in the database. Invalid arguments raise
+`ValueError`; codes are finite.
 """
 
 import sys
@@ -34,9 +35,6 @@ def nearest(queries: ArrayLike, database: ArrayLike, k: int) -> NDArray:
     Args:
         queries, database: codes, `(n, code)` and `(m, code)`.
         k: int from 1 to m.
-
-    Raises:
-        ValueError: If codes are empty, not finite or of different sizes, or if `k` is invalid.
     """
     queries, database = _both(queries, database)
     k = whole("k", k, 1, len(database))
@@ -61,9 +59,6 @@ def precision_at(
         neighbours: int, `(n, at least k)`, rows of the database as `nearest` gives them.
         query_labels, database_labels: `(n,)` and `(m,)`.
         k: int, at least 1.
-
-    Raises:
-        ValueError: If the arrays do not match or if `k` is invalid.
     """
     neighbours = array("neighbours", neighbours, rank=2, exact=True)
     query_labels = _labels("query_labels", query_labels, len(neighbours))
@@ -73,8 +68,7 @@ def precision_at(
         received = f"{neighbours.dtype} from {first} to {last}"
         raise ValueError(f"`neighbours` must be integers from 0 to {most}. Received: {received}")
     k = whole("k", k, 1, neighbours.shape[1])
-    right = database_labels[neighbours[:, :k]] == query_labels[:, None]
-    return float(right.mean())
+    return float((database_labels[neighbours[:, :k]] == query_labels[:, None]).mean())
 
 
 def mean_average_precision(
@@ -96,9 +90,6 @@ def mean_average_precision(
         query_labels, database_labels: `(n,)` and `(m,)`.
         distances: function from part of the queries and the whole database to their distances,
             `(part, m)`, such as `hamming_distances`. At most 20 million are held at once.
-
-    Raises:
-        ValueError: If codes or labels are invalid, or if a query's label is not in the database.
     """
     queries, database = _both(queries, database)
     query_labels = _labels("query_labels", query_labels, len(queries))
@@ -128,9 +119,6 @@ def binarise(codes: ArrayLike, thresholds: ArrayLike) -> NDArray:
         codes: `(n, code)`.
         thresholds: `(code,)`.
 
-    Raises:
-        ValueError: If codes are empty or not finite, or if the thresholds do not match.
-
     Reference: Salakhutdinov & Hinton, "Semantic hashing", 2009.
     """
     codes, thresholds = array("codes", codes, rank=2, exact=True), np.asarray(thresholds)
@@ -141,11 +129,7 @@ def binarise(codes: ArrayLike, thresholds: ArrayLike) -> NDArray:
 
 
 def hamming_distances(queries: ArrayLike, database: ArrayLike) -> NDArray:
-    """How many bits differ: packed, uint8 `(n, bytes)` and `(m, bytes)`, to unsigned `(n, m)`.
-
-    Raises:
-        ValueError: If the bits are not packed, empty or of different lengths.
-    """
+    """How many bits differ: packed, uint8 `(n, bytes)` and `(m, bytes)`, to unsigned `(n, m)`."""
     queries, database = _both(queries, database)
     for name, bits in (("queries", queries), ("database", database)):
         if bits.dtype != np.uint8:
@@ -165,9 +149,6 @@ def hamming_nearest(queries: ArrayLike, database: ArrayLike, k: int) -> NDArray:
     Args:
         queries, database: packed bits, uint8 `(n, bytes)` and `(m, bytes)`.
         k: int from 1 to m.
-
-    Raises:
-        ValueError: See `hamming_distances`; also if `k` is invalid.
     """
     queries, database = _both(queries, database)
     k = whole("k", k, 1, len(database))
