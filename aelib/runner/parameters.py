@@ -44,7 +44,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "list": _list,
     "str": str,
 }
-_ACCEPTED: dict[str, tuple[type, ...]] = {
+_ACCEPTED: dict[str, tuple[Any, ...]] = {
     "None": (type(None),),
     "bool": (bool,),
     "int": (int,),
