@@ -144,8 +144,7 @@ def _images(name: str, images: ArrayLike, signed: bool) -> np.ndarray:
 def _show(axes: Axes, image: np.ndarray, signed: bool, paper: bool, **where) -> AxesImage:
     signed = signed and image.shape[-1] == 1
     grey, low = (SIGNED, -1) if signed else ("gray_r" if paper else "gray", 0)
-    smooth = "nearest" if signed or paper else "bicubic"
-    return axes.imshow(image, cmap=grey, vmin=low, vmax=1, interpolation=smooth, **where)
+    return axes.imshow(image, cmap=grey, vmin=low, vmax=1, interpolation="nearest", **where)
 
 
 def _finished(figure: Figure, image: AxesImage, title: str, content: str) -> Figure:
