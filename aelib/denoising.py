@@ -2,7 +2,8 @@
 
 Pass one to `Autoencoder(encoder, decoder, corruption)`, which draws fresh noise at every training
 step and the same noise in every validation. Noise is never clipped: a corrupted pixel may leave
-[0, 1], and clipping would tell the network where black and white are.
+[0, 1], and clipping would tell the network where black and white are. With an int >= 0 as `seed`
+the sequence of noise is repeatable.
 """
 
 import keras
@@ -53,11 +54,9 @@ class GaussianCorruption(_Corruption):
 
     Args:
         stddev: float >= 0, standard deviation in units of intensity.
-        seed: int >= 0, makes the sequence of noise repeatable, or None.
+        seed: int or None.
 
-    Call arguments:
-        x: `(batch, ...)`, images.
-        training: bool, whether to corrupt.
+    Call arguments: `x`, images `(batch, ...)`, and `training`, whether to corrupt.
     Output shape: the shape of `x`.
 
     Reference: Vincent et al., "Stacked denoising autoencoders", 2010, section 3.3.
@@ -83,11 +82,9 @@ class MaskingCorruption(_PixelCorruption):
 
     Args:
         rate: float in [0, 1], the probability that a pixel (and channel) is set to 0.
-        seed: int >= 0, makes the sequence of masks repeatable, or None.
+        seed: int or None.
 
-    Call arguments:
-        x: `(batch, ...)`, images.
-        training: bool, whether to corrupt.
+    Call arguments: `x`, images `(batch, ...)`, and `training`, whether to corrupt.
     Output shape: the shape of `x`.
 
     Reference: Vincent et al., "Extracting and composing robust features with denoising
@@ -104,11 +101,9 @@ class SaltAndPepperCorruption(_PixelCorruption):
 
     Args:
         rate: float in [0, 1], the probability that a pixel (and channel) is replaced.
-        seed: int >= 0, makes the sequence of noise repeatable, or None.
+        seed: int or None.
 
-    Call arguments:
-        x: `(batch, ...)`, images.
-        training: bool, whether to corrupt.
+    Call arguments: `x`, images `(batch, ...)`, and `training`, whether to corrupt.
     Output shape: the shape of `x`.
 
     Reference: Vincent et al., "Stacked denoising autoencoders", 2010, section 3.3.

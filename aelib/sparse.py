@@ -58,14 +58,14 @@ class KLSparsity(keras.layers.Layer):
 
     With `momentum=0`, `m` is the mean over the batch, and on batches of `n` the penalty is too
     large by about `var(a) / (2 n t (1 - t))` a unit: use several hundred images, or a momentum. `m`
-    is then the moving average of batch means, unbiased from the first step; its gradient is taken
-    as if it were the mean of the batch, so `weight` means the same at any momentum. The average
-    moves in training only and is saved; `evaluate` counts each batch as if it came next.
+    is then the moving average of batch means, unbiased from the first step, with the gradient of
+    the batch's own mean, so `weight` means the same at any momentum. The average moves in training
+    only and is saved; `evaluate` counts each batch as if it came next.
 
     Args:
         target: float in (0, 1), the mean activation that a unit should have.
         weight: float >= 0, in units of the loss per nat.
-        momentum: float in [0, 1), the share of the moving average that is kept at each step.
+        momentum: float in [0, 1), the share of the moving average kept at each step.
 
     Input shape: `(batch, ...)`, activations in [0, 1]; all axes but the first are units. Means are
         clipped to [1e-7, 1 - 1e-7]; outside, the penalty is finite and has no gradient.
@@ -141,9 +141,7 @@ class KSparse(keras.layers.Layer):
         self._most = whole("k", k, 1)
         # A variable, so that the compiled training step sees it change.
         start = keras.initializers.Constant(self._most)
-        self._k = self.add_weight(
-            shape=(), initializer=start, dtype="int64", trainable=False, name="k"
-        )
+        self._k = self.add_weight((), start, dtype="int64", trainable=False, name="k")
 
     @property
     def k(self) -> int:

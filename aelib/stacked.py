@@ -28,10 +28,8 @@ class Stack:
     fine-tune several times from the same start, begin with `copy()`.
 
     Attributes:
-        encoder: `keras.Sequential` from images `(batch, ...)` to the last code, with the layers
-            `encode_1`, `encode_2`, ...
-        decoder: `keras.Sequential` from the last code to images, float32, of the shape of the
-            input, with the layers ..., `decode_2`, `decode_1`.
+        encoder: from images `(batch, ...)` to the last code; layers `encode_1`, `encode_2`, ...
+        decoder: from the last code to images, float32; layers ..., `decode_2`, `decode_1`.
     """
 
     encoder: keras.Sequential
@@ -78,7 +76,7 @@ def pretrain(
     Args:
         x: `(n, ...)`, images, or vectors `(n, inputs)`.
         units: sizes of the codes, bottom first.
-        epochs: int >= 1, of each layer's training.
+        epochs: int >= 1.
         corruption: layer on the input of a pair (images or codes below), in training only.
         sparsity: layer on the code during pretraining, not part of the stack. After `KSparse` the
             stacked code, and what the next layer learns from, has all units on.
@@ -87,12 +85,12 @@ def pretrain(
         loss: between the decoder's output and the clean input. None is `SquaredError()`;
             `BernoulliCrossEntropy(from_logits=False)` fits decoders that end with a sigmoid.
         optimizer: name or optimizer; its schedule starts anew with each layer.
-        batch_size: int >= 1, images in a batch.
+        batch_size: int >= 1.
         tied: whether a decoder's kernel is the encoder's, transposed, during pretraining only.
         verbose: whether to print a line for each layer.
 
     Raises:
-        ValueError: If an argument is invalid or a Bernoulli loss does not fit the activation.
+        ValueError: Also if a Bernoulli loss does not fit the decoder's activation.
 
     Reference: Bengio, Lamblin, Popovici & Larochelle, "Greedy layer-wise training of deep
     networks", 2007; Hinton & Salakhutdinov, "Reducing the dimensionality of data with neural
@@ -101,24 +99,18 @@ def pretrain(
     x = array("x", x, rank=2)
     if not isinstance(units, list | tuple) or not units:
         raise ValueError(f"`units` must be a list of sizes. Received: units={units!r}")
-    settings = _per_layer(
-        len(units),
-        units=[whole("units", size, 1) for size in units],
-        epochs=epochs,
-        activation=activation,
-        corruption=corruption,
-        sparsity=sparsity,
-        loss=loss,
-        optimizer=optimizer,
-    )
-    plan, shape = [], x.shape[1:]
-    for number, each in enumerate(settings, 1):
-        plan.append(_Layer(number, shape, output_activation, tied=tied, **each))
+    batch_size = whole("batch_size", batch_size, 1)
+    shared = {"epochs": epochs, "corruption": corruption, "sparsity": sparsity}
+    shared |= {"activation": activation, "loss": loss, "optimizer": optimizer}
+    settings = _per_layer(len(units), units=[whole("units", size, 1) for size in units], **shared)
+    rounds = [whole("epochs", each.pop("epochs"), 1) for each in settings]
+    # All pairs are built before the first is trained, so that errors show at once.
+    pairs, shape = [], x.shape[1:]
+    for level, each in enumerate(settings, 1):
+        pairs.append(_pair(level, shape, output_activation, tied, **each))
         # What a decoder gives has the range of what its encoder got.
         shape, output_activation = (each["units"],), each["activation"]
-    # All pairs are built before the first is trained, so that errors show at once.
-    pairs = [each.pair() for each in plan]
-    _train(pairs, plan, x, whole("batch_size", batch_size, 1), verbose)
+    _train(pairs, rounds, x, batch_size, verbose)
     upwards = [pair.encoder.layers[-1] for pair in pairs]
     downwards = [_untied(pair.decoder.layers[-2]) for pair in reversed(pairs)]
     images = layers.Reshape(x.shape[1:], dtype="float32")
@@ -139,9 +131,6 @@ def set_trainable(model: keras.Model, part: keras.layers.Layer, trainable: bool)
         model: a model, compiled or not.
         part: a layer in it, at any depth, such as `stack.encoder` in `stack.classifier(10)`.
         trainable: whether its weights are trained from now on.
-
-    Raises:
-        ValueError: If `part` is not in the model.
     """
     if not any(part is inside for inside in layers_of(model)):
         raise ValueError(f"`part` must be a layer of the model. Received: part={part!r}")
@@ -150,56 +139,49 @@ def set_trainable(model: keras.Model, part: keras.layers.Layer, trainable: bool)
         model.compile_from_config(model.get_compile_config())
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """How one layer is trained."""
-
-    number: int
-    shape: tuple[int, ...]
-    output_activation: Any
-    tied: bool
-    units: int
-    epochs: int
-    activation: Any
-    corruption: Any
-    sparsity: Any
-    loss: Any
-    optimizer: Any
-
-    def pair(self) -> Autoencoder:
-        """The shallow autoencoder of the layer, compiled."""
-        whole("epochs", self.epochs, 1)
-        up = layers.Dense(self.units, self.activation, name=f"encode_{self.number}")
-        encoder = keras.Sequential([keras.Input(self.shape), layers.Flatten(), up])
-        # Images in full precision under every policy; codes as the policy has them.
-        dtype = "float32" if self.number == 1 else None
-        options = {"activation": self.output_activation, "name": f"decode_{self.number}"}
-        if self.tied:
-            down = TransposedDense(up, dtype=dtype, **options)
-        else:
-            down = layers.Dense(math.prod(self.shape), dtype=dtype, **options)
-        # Sparsity in the decoder, so that `encode` gives the code without it.
-        sparsity = _copies("sparsity", self.sparsity)
-        images = layers.Reshape(self.shape, dtype=dtype)
-        decoder = keras.Sequential([keras.Input((self.units,)), *sparsity, down, images])
-        loss = self.loss or SquaredError()
-        _check_loss(loss, down.activation)
-        optimizer = keras.optimizers.get(self.optimizer)
-        # A copy: an optimizer belongs to the variables that it has first seen.
-        optimizer = type(optimizer).from_config(optimizer.get_config())
-        pair = Autoencoder(encoder, decoder, *_copies("corruption", self.corruption))
-        pair.compile(optimizer, loss)
-        return pair
+def _pair(
+    level: int,
+    shape: tuple[int, ...],
+    output_activation: Any,
+    tied: bool,
+    *,
+    units: int,
+    activation: Any,
+    corruption: Any,
+    sparsity: Any,
+    loss: Any,
+    optimizer: Any,
+) -> Autoencoder:
+    """The shallow autoencoder of one layer, compiled."""
+    up = layers.Dense(units, activation, name=f"encode_{level}")
+    encoder = keras.Sequential([keras.Input(shape), layers.Flatten(), up])
+    # Images in full precision under every policy; codes as the policy has them.
+    dtype = "float32" if level == 1 else None
+    options = {"activation": output_activation, "name": f"decode_{level}", "dtype": dtype}
+    size = math.prod(shape)
+    down = TransposedDense(up, **options) if tied else layers.Dense(size, **options)
+    # Sparsity in the decoder, so that `encode` gives the code without it.
+    penalty, images = _copies("sparsity", sparsity), layers.Reshape(shape, dtype=dtype)
+    decoder = keras.Sequential([keras.Input((units,)), *penalty, down, images])
+    loss = loss or SquaredError()
+    _check_loss(loss, down.activation)
+    optimizer = keras.optimizers.get(optimizer)
+    # A copy: an optimizer belongs to the variables that it has first seen.
+    optimizer = type(optimizer).from_config(optimizer.get_config())
+    pair = Autoencoder(encoder, decoder, *_copies("corruption", corruption))
+    pair.compile(optimizer, loss)
+    return pair
 
 
-def _train(pairs: list[Autoencoder], plan: list[_Layer], codes, batch_size: int, verbose) -> None:
-    for pair, own in zip(pairs, plan, strict=True):
-        fitted = pair.fit(codes, epochs=own.epochs, batch_size=batch_size, verbose=0)
+def _train(pairs: list[Autoencoder], rounds: list[int], codes, batch_size: int, verbose) -> None:
+    for level, (pair, epochs) in enumerate(zip(pairs, rounds, strict=True), 1):
+        fitted = pair.fit(codes, epochs=epochs, batch_size=batch_size, verbose=0)
         if verbose:
-            losses, sizes = fitted.history["loss"], f"{math.prod(own.shape)} -> {own.units}"
+            losses, units = fitted.history["loss"], pair.encoder.output_shape[-1]
+            sizes = f"{math.prod(pair.encoder.input_shape[1:])} -> {units}"
             change = f"loss {losses[0]:.4g} -> {losses[-1]:.4g}"
-            print(f"layer {own.number} of {len(pairs)}: {sizes}, {change}")
-        if own is not plan[-1]:
+            print(f"layer {level} of {len(pairs)}: {sizes}, {change}")
+        if pair is not pairs[-1]:
             codes = pair.encode(codes)
 
 
@@ -221,7 +203,7 @@ def _with_weights(model: keras.Model) -> keras.Model:
 
 
 def _per_layer(count: int, **settings) -> list[dict[str, Any]]:
-    """For each layer its settings, which are given once for all or in lists."""
+    """The settings of each layer, from one value for all or a list for each setting."""
     lists = {}
     for name, value in settings.items():
         lists[name] = value if isinstance(value, list | tuple) else [value] * count
