@@ -1,7 +1,8 @@
 """The code as a distribution: draws that let gradients through, and their divergence.
 
 An encoder gives, side by side on its last axis, mean and log-variance of q(z|x) = N(mean,
-exp(log_var)); the prior is N(0, 1). All divergences are in nats, summed over latents.
+exp(log_var)); the prior is N(0, 1). All divergences are in nats, summed over latents. Invalid
+arguments, and a last axis that is odd or unknown, raise `ValueError`.
 """
 
 from typing import NamedTuple
@@ -14,8 +15,7 @@ from aelib._checks import number, whole
 from aelib.losses import per_image
 from aelib.noise import normal
 
-# Above it exp(log_var) goes on as a straight line, so that any half-precision number has a finite
-# KL. A standard deviation of exp(40 / 2) is far from any that a prior of 1 leaves standing.
+# Above it exp(log_var) goes on as a straight line: any half-precision number has a finite KL.
 _LARGEST_LOG_VAR = 40.0
 # float16 ends at 65504: a standard deviation of exp(12 / 2) = 403 leaves the decoder's sums room.
 _LARGEST_LOG_VAR_FLOAT16 = 12.0
@@ -25,9 +25,8 @@ _LARGEST_LOG_VAR_FLOAT16 = 12.0
 class GaussianSampling(keras.layers.Layer):
     """Draws z = mean + exp(log_var / 2) * epsilon, and adds KL(N(mean, exp(log_var)) || N(0, 1)).
 
-    Epsilon comes from N(0, 1), for every image and latent another, new at each call, in
-    training and in use: gradients flow through mean and log_var (the reparametrisation). The
-    loss gains `weight` times
+    Epsilon comes from N(0, 1), new at each call, in training and in use; gradients flow through
+    mean and log_var (the reparametrisation). The loss gains `weight` times
 
         KL = 1/2 sum over latents of (mean^2 + exp(log_var) - 1 - log_var)
 
@@ -42,11 +41,7 @@ class GaussianSampling(keras.layers.Layer):
     Input shape: `(batch, ..., 2 * code)`, means first, then log-variances.
     Output shape: `(batch, ..., code)`; all axes but the first count as latents.
 
-    Raises:
-        ValueError: if `weight` or `seed` is invalid, or the last axis is odd or unknown.
-
-    Reference: Kingma & Welling, "Auto-encoding variational Bayes", 2014, sections 2.4 and 3 and
-    appendix B.
+    Reference: Kingma & Welling, "Auto-encoding variational Bayes", 2014, sections 2.4, 3, B.
     """
 
     def __init__(self, weight: float = 1.0, seed: int | None = None, **kwargs):
@@ -99,9 +94,7 @@ def draw(decoder, h, epsilon, dtype: str) -> Samples:
 
 def first(outputs) -> tuple:
     """The first of an encoder's outputs, the distribution, and the list of the others."""
-    if isinstance(outputs, list | tuple):
-        return outputs[0], list(outputs[1:])
-    return outputs, []
+    return (outputs[0], list(outputs[1:])) if isinstance(outputs, list | tuple) else (outputs, [])
 
 
 def beside(z, others: list):
@@ -112,10 +105,9 @@ def beside(z, others: list):
 def code_shape(shape) -> tuple:
     """The shape of the code of an encoder whose output has this shape."""
     if len(shape) < 2 or shape[-1] is None or shape[-1] < 2 or shape[-1] % 2:
-        raise ValueError(
-            "The encoder's last axis must hold mean and log-variance side by side, an even size. "
-            f"Received: encoder.output_shape={tuple(shape)}"
-        )
+        expected = "mean and log-variance side by side, an even size"
+        received = f"encoder.output_shape={tuple(shape)}"
+        raise ValueError(f"The encoder's last axis must hold {expected}. Received: {received}")
     return (*shape[:-1], shape[-1] // 2)
 
 
@@ -139,7 +131,6 @@ def deviation(log_var, dtype: str):
 
 def gaussian_kl(mean, log_var):
     """KL(N(mean, exp(log_var)) || N(0, 1)), summed over latents: `(batch,)`."""
-    # exp(log_var), and above the limit the tangent there.
     small = ops.minimum(log_var, _LARGEST_LOG_VAR)
-    variance = ops.exp(small) * (1 + log_var - small)
+    variance = ops.exp(small) * (1 + log_var - small)  # above the limit, the tangent there
     return per_image(0.5 * (ops.square(mean) + variance - 1 - log_var))

@@ -5,7 +5,9 @@ p(x|z), every image has
 
     log p(x)  >=  E_q log p(x|z) - KL(q(z|x) || p(z))        the evidence lower bound (ELBO)
 
-All numbers are nats per image: summed over pixels and latents, averaged over images.
+All numbers are nats per image: summed over pixels and latents, averaged over images. Invalid
+arguments, codes of an odd size, losses that are no likelihood and sample weights raise
+`ValueError`.
 """
 
 import math
@@ -50,13 +52,11 @@ class VariationalAutoencoder(Autoencoder):
 
         -log 1/k sum_i w_i,    w_i = p(x|z_i) p(z_i) / q(z_i|x)
 
-    which is never larger on average; `reconstruction` and `kl` are then still the parts of the
-    plain bound, on the same samples, and the loss is not their sum.
+    never larger on average; `reconstruction` and `kl` are still the parts of the plain bound.
 
     Training noise is new at every step. That of `evaluate` and `elbo` belongs to the position of
-    the image among all images given: the same on every call, after loading, with batches of any
-    size, under XLA and over replicas. The model called gives the decoder's output for the mean
-    (with `training=True`, for a sample), as `predict` and `reconstruct` do.
+    the image among all images given, whatever the batches. The model called gives the decoder's
+    output for the mean (with `training=True`, for a sample).
 
     Args:
         encoder: layer or model, `(batch, ...)` to `(batch, ..., 2 * code)`: means, then
@@ -66,20 +66,12 @@ class VariationalAutoencoder(Autoencoder):
         beta: float >= 0, the weight of the KL. 1 is the bound on the likelihood.
         samples: int >= 1, draws of z for each image, in training and in evaluation.
         importance_weighted: bool, the bound to train on and to show as `loss`. Needs beta 1.
-        beta_warmup: int >= 0, number of training steps over which beta rises linearly from 0, in
-            training alone: a validation loss under a growing beta would be at its best at once.
-        binarize: bool, dynamic binarisation. The pixels are probabilities, and each time an image
-            comes up it is drawn from them, input and target being the same draw: new at every
-            training step, the same in every evaluation, `elbo` and `log_likelihood`. `encode` and
-            `reconstruct` take images as they are.
+        beta_warmup: int >= 0, number of training steps over which beta rises linearly from 0.
+            Validation takes the whole beta at once.
+        binarize: bool, dynamic binarisation: pixels are probabilities that an image, input and
+            target alike, is drawn from, anew at every training step, the same in every evaluation,
+            `elbo` and `log_likelihood`. `encode` and `reconstruct` take images as they are.
         **kwargs: see `Autoencoder`.
-
-    Call arguments:
-        x: `(batch, ...)`, images.
-
-    Raises:
-        ValueError: if an argument is invalid, if the encoder's last axis is odd or does not fit
-            the decoder, for a loss that is no likelihood, and for sample weights.
 
     Example:
 
@@ -119,10 +111,8 @@ class VariationalAutoencoder(Autoencoder):
         self.beta_warmup = whole("beta_warmup", beta_warmup)
         self.binarize = flag("binarize", binarize)
         if self.importance_weighted and (self.beta != 1 or self.beta_warmup):
-            raise ValueError(
-                "The importance-weighted bound has no KL term to weigh: use beta=1 and "
-                f"beta_warmup=0. Received: beta={beta}, beta_warmup={beta_warmup}"
-            )
+            fault = "`importance_weighted` has no KL to weigh: use beta=1 and beta_warmup=0"
+            raise ValueError(f"{fault}. Received: beta={beta}, beta_warmup={beta_warmup}")
         shape = getattr(encoder, "output_shape", None)
         if isinstance(shape, tuple):
             self._check_code(shape)
@@ -130,9 +120,8 @@ class VariationalAutoencoder(Autoencoder):
         self.reconstruction = keras.metrics.Mean(name="reconstruction")
         self.kl = keras.metrics.Mean(name="kl")
         # How many images this evaluation has seen. No weight: it is of no use in a file.
-        self._seen = tf.Variable(
-            0, dtype="int64", trainable=False, aggregation=tf.VariableAggregation.SUM
-        )
+        total = tf.VariableAggregation.SUM
+        self._seen = tf.Variable(0, trainable=False, dtype="int64", aggregation=total)
 
     def build(self, input_shape):
         inputs = keras.tree.map_shape_structure(keras.KerasTensor, input_shape)
@@ -145,11 +134,9 @@ class VariationalAutoencoder(Autoencoder):
         shape = code_shape(encoder_shape)[1:]
         expected = getattr(self.decoder, "input_shape", None)
         if isinstance(expected, tuple) and expected[1:] != shape:
-            raise ValueError(
-                "The encoder must give a mean and a log-variance for each input of the decoder. "
-                f"Received: encoder.output_shape={tuple(encoder_shape)}, "
-                f"decoder.input_shape={expected}"
-            )
+            shapes = f"encoder.output_shape={encoder_shape}, decoder.input_shape={expected}"
+            expected = "a mean and a log-variance for each input of the decoder"
+            raise ValueError(f"The encoder must give {expected}. Received: {shapes}")
         return shape
 
     def call(self, x, training=None):
@@ -174,17 +161,15 @@ class VariationalAutoencoder(Autoencoder):
 
     def _terms(self, target, drawn: Samples):
         """Reconstruction loss and log w, `(images, samples)`, and the KL, `(images,)`."""
-        targets = ops.repeat(ops.cast(target, "float32"), ops.shape(drawn.z)[1], axis=0)
+        samples = ops.shape(drawn.z)[1]
+        targets = ops.repeat(ops.cast(target, "float32"), samples, axis=0)
         losses = self.loss.call(targets, ops.cast(drawn.x_hat, "float32"))
-        losses = ops.reshape(losses, (-1, ops.shape(drawn.z)[1]))
+        losses = ops.reshape(losses, (-1, samples))
         log_weights = drawn.log_ratio(self.compute_dtype) - losses
         return losses, log_weights, gaussian_kl(drawn.mean, drawn.log_var)
 
-    # Training
-
     def compile(self, optimizer="rmsprop", loss=None, **kwargs):
-        """See `Autoencoder.compile`. The loss must be a likelihood:
-        `aelib.losses.BernoulliCrossEntropy` or `aelib.losses.GaussianNegativeLogLikelihood`."""
+        """See `Autoencoder.compile`; the loss must be one of the likelihoods in `aelib.losses`."""
         if not isinstance(loss, BernoulliCrossEntropy | GaussianNegativeLogLikelihood):
             raise ValueError(
                 "The loss must be a likelihood (squared error plus KL is beta = 1/2 in disguise): "
@@ -251,8 +236,6 @@ class VariationalAutoencoder(Autoencoder):
         with super()._evaluation():
             yield
 
-    # Use
-
     def encode(self, x) -> Any:
         """The means of q(z|x): `(n, ...)` to float32 `(n, ..., code)`."""
         h, others = first(super().encode(x))
@@ -273,10 +256,9 @@ class VariationalAutoencoder(Autoencoder):
         return np.clip(self.decode(z), 0, 1)
 
     def elbo(self, x) -> np.ndarray:
-        """The evidence lower bound of each image, with beta 1: `(n, ...)` to float32 `(n,)`.
+        """The evidence lower bound of each image, in nats: `(n, ...)` to float32 `(n,)`.
 
-        In nats, and negative (unless a density is above 1). Its mean over images is the negative
-        of `evaluate`'s `reconstruction + kl`, on the same noise.
+        Its mean is the negative of `evaluate`'s `reconstruction + kl`, on the same noise.
         """
         x = self._checked_images(x)
         size = max(1, _ROWS // self.samples)
@@ -287,13 +269,10 @@ class VariationalAutoencoder(Autoencoder):
         return np.concatenate([part.numpy() for part in parts])
 
     def log_likelihood(self, x, samples: int) -> np.ndarray:
-        """The importance-weighted bound on log p(x) of each image: `(n, ...)` to float32 `(n,)`.
+        """The bound on log p(x) of each image, in nats: `(n, ...)` to float32 `(n,)`.
 
-        log 1/k sum_i p(x|z_i) p(z_i) / q(z_i|x) with k = `samples` (5,000 in the literature), in
-        nats. On average it lies below log p(x) and rises towards it with k. No more than 2,000
-        codes are decoded at once.
-
-        Reference: Burda et al. 2016, equation 8.
+        log 1/k sum_i p(x|z_i) p(z_i) / q(z_i|x) with k = `samples`, 5,000 in the literature: on
+        average it lies below log p(x) and rises towards it with k (Burda et al. 2016, equation 8).
         """
         x, samples = self._checked_images(x), whole("samples", samples, 1)
         per_call = max(1, _ROWS // samples)
@@ -310,10 +289,7 @@ class VariationalAutoencoder(Autoencoder):
         return np.concatenate(bounds).astype("float32")
 
     def active_units(self, x, threshold: float = 0.01) -> int:
-        """How many latents are in use: the variance of their mean over images is > `threshold`.
-
-        Reference: Burda et al. 2016, who count them at 0.01.
-        """
+        """How many latents have a mean with a variance over images > `threshold` (Burda 2016)."""
         means, _ = self.posterior(x)
         if len(means) < 2:
             raise ValueError(f"A variance needs two images. Received: x.shape={np.shape(x)}")
@@ -329,8 +305,6 @@ class VariationalAutoencoder(Autoencoder):
         x = self._binarised(x, positions[0])
         return ops.logsumexp(self._terms(x, self._draw(x, samples, positions[1]))[1], axis=1)
 
-    # Arguments
-
     def _checked_images(self, x):
         if self.loss is None:
             raise ValueError("Compile the model with a likelihood first. Received: loss=None")
@@ -342,8 +316,6 @@ class VariationalAutoencoder(Autoencoder):
         if self.binarize and y is not None:
             raise ValueError(f"`binarize` takes no target. Received: y.shape={np.shape(y)}")
         return super()._checked_pair(x, y)
-
-    # Files
 
     def get_config(self):
         names = ("beta", "samples", "importance_weighted", "beta_warmup", "binarize")
