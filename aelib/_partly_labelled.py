@@ -1,6 +1,7 @@
 """What models that learn from few labels share: labels may be missing, batches have enough.
 
-An unlabelled image has the label -1, or NaN where the label is a value.
+An unlabelled image has the label -1, or NaN where the label is a value. Invalid images, labels or
+arguments raise `ValueError`.
 """
 
 import keras
@@ -9,7 +10,7 @@ import tensorflow as tf
 from keras import ops
 from scipy import special
 
-from aelib._checks import number, same_length
+from aelib._checks import number, same_length, whole
 from aelib.autoencoder import Autoencoder
 from aelib.losses import BernoulliCrossEntropy, check_probabilities
 from aelib.training import Rows, beside, gathered
@@ -31,22 +32,18 @@ class PartlyLabelled(Autoencoder):
         self._labelled_share = 0.25
 
     def fit(self, *args, labelled_share: float = 0.25, **kwargs):
-        """See `keras.Model.fit`; batches are made so that labelled images are not drowned.
+        """See `keras.Model.fit`; every batch has enough labelled images.
 
-        With 100 labels among 60,000 images a shuffled batch of 128 holds 0.2 labelled images.
-        Where they are rarer than `labelled_share`, that share of every batch is labelled (or all
+        Where labels are rarer than `labelled_share`, that share of every batch is labelled (or all
         labelled images, if there are fewer), taken in turn; the rest is unlabelled. An epoch is
         once through the unlabelled images, and many times through the labelled ones.
 
         Args:
             x: images `(n, ...)`, or a `tf.data.Dataset` of `(images, labels)`, whose batches
                 stay as they are.
-            y: labels `(n,)`, integers, -1 for an unlabelled image; or values `(n, k)`, floating
-                point, NaN for an unlabelled image (`(n,)` will do for one value).
+            y: integer labels `(n,)`, -1 if unknown, or floating-point values `(n, k)` or `(n,)`,
+                NaN if unknown.
             labelled_share: float in [0, 1]; 0, and `shuffle=False`, leave the batches as they come.
-
-        Raises:
-            ValueError: if images, labels or share are invalid.
         """
         self._labelled_share = number("labelled_share", labelled_share, 0, 1)
         return super().fit(*args, **kwargs)
@@ -62,20 +59,15 @@ class PartlyLabelled(Autoencoder):
         return indices.map(lambda numbers: gathered(Rows(numbers, arrays)))
 
     def _target(self, x, y):
-        """What is to be reconstructed, before any corruption, and the labels."""
-        return (x, y)
+        return (x, y)  # what is to be reconstructed, before any corruption, and the labels
 
     def prediction_loss(self, y, output):
         """Mean loss of the labelled images of a batch; keeps the metrics of it."""
         _require(y)
-        y = ops.convert_to_tensor(y)
-        output = ops.cast(output, "float32")
-        if keras.backend.is_float_dtype(y.dtype):
-            self._score_name = "mean_absolute_error"
-            losses, scores, labelled = _of_values(y, output)
-        else:
-            self._score_name = "accuracy"
-            losses, scores, labelled = _of_classes(y, output)
+        y, output = ops.convert_to_tensor(y), ops.cast(output, "float32")
+        are_values = keras.backend.is_float_dtype(y.dtype)
+        self._score_name = "mean_absolute_error" if are_values else "accuracy"
+        losses, scores, labelled = (_of_values if are_values else _of_classes)(y, output)
         labelled = ops.cast(labelled, "float32")
         self.prediction.update_state(losses, sample_weight=labelled)
         self.score.update_state(scores, sample_weight=labelled)
@@ -94,8 +86,6 @@ class PartlyLabelled(Autoencoder):
         results[self._score_name] = results.pop("score")
         return results
 
-    # Use
-
     def classify(self, x) -> np.ndarray:
         """The most probable class of each image: `(n, ...)` to int64 `(n,)`."""
         return self.predict_labels(x).argmax(axis=-1)
@@ -103,8 +93,6 @@ class PartlyLabelled(Autoencoder):
     def probabilities(self, x) -> np.ndarray:
         """The probability of each class: `(n, ...)` to float32 `(n, classes)`."""
         return special.softmax(self.predict_labels(x), axis=-1)
-
-    # Arguments
 
     def _checked_pair(self, x, y):
         x = self._checked("x", x)
@@ -122,7 +110,6 @@ def _require(y) -> None:
 
 
 def refuse_weights(sample_weight) -> None:
-    """Raises `ValueError` for weights of images, which have labels or have none."""
     if sample_weight is not None:
         raise ValueError("There are no weights. Received: sample_weight or class_weight")
 
@@ -139,9 +126,8 @@ def mixed_rows(labelled, batch_size: int, share: float) -> tf.data.Dataset:
     Returns: a dataset that goes once through the unlabelled rows (the last batch may have fewer of
     them), and over and over through the labelled ones, both in a new order each time.
     """
+    whole("batch_size", batch_size, 2)
     known, unknown = np.flatnonzero(labelled), np.flatnonzero(~labelled)
-    if batch_size < 2:
-        raise ValueError(f"`batch_size` must be >= 2. Received: batch_size={batch_size}")
     count = min(max(1, round(share * batch_size)), len(known), batch_size - 1)
     with_labels, without = (
         tf.data.Dataset.from_tensor_slices(rows).shuffle(len(rows)) for rows in (known, unknown)
@@ -153,10 +139,8 @@ def mixed_rows(labelled, batch_size: int, share: float) -> tf.data.Dataset:
 def _of_classes(y, logits):
     """Cross-entropies in nats, hits, and which images have a label: `(batch,)` each."""
     if y.shape.rank != 1 or logits.shape[-1] < 2:
-        raise ValueError(
-            "Classes must be integers, one per image, and need two logits; values are floating "
-            f"point. Received: y.shape={tuple(y.shape)}, prediction.shape={tuple(logits.shape)}"
-        )
+        expected = "Integers must be classes, one per image, predicted by two logits or more"
+        raise ValueError(f"{expected}. {_received(y, logits)}")
     labelled = y >= 0
     # A class that exists for those without, or their loss and its gradient would be NaN.
     classes = ops.where(labelled, y, ops.zeros_like(y))
@@ -172,15 +156,16 @@ def _of_values(y, values):
     if y.shape.rank is None or (y.shape.rank == 1 and values.shape[-1] == 1):
         y = ops.reshape(y, (-1, values.shape[-1]))
     if y.shape[1:] != values.shape[1:]:
-        raise ValueError(
-            "Values must have the shape of the prediction. Received: "
-            f"y.shape={tuple(y.shape)}, prediction.shape={tuple(values.shape)}"
-        )
+        raise ValueError(f"Values must have the prediction's shape. {_received(y, values)}")
     labelled = ops.logical_not(ops.any(ops.isnan(y), axis=-1))
     # Masked before the arithmetic as well: the gradient of a masked NaN is NaN.
     errors = ops.where(labelled[:, None], y, ops.zeros_like(y)) - values
     squares = ops.where(labelled, ops.sum(ops.square(errors), axis=-1), 0.0)
     return squares, ops.mean(ops.abs(errors), axis=-1), labelled
+
+
+def _received(y, prediction) -> str:
+    return f"Received: y.shape={tuple(y.shape)}, prediction.shape={tuple(prediction.shape)}"
 
 
 def _is_labelled(y: np.ndarray) -> np.ndarray:
@@ -191,17 +176,15 @@ def _checked_labels(y: np.ndarray, outputs: int) -> np.ndarray:
     """int64 `(n,)` or float32 `(n, outputs)`."""
     if y.dtype.kind in "iu":
         if y.ndim != 1 or outputs < 2 or y.min() < -1 or y.max() >= outputs:
-            raise ValueError(
-                f"Classes must be integers from -1 to {outputs - 1}, one per image, two or more. "
-                f"Received: y of the shape {y.shape} from {y.min()} to {y.max()}"
-            )
+            received = f"y.shape={y.shape}, from {y.min()} to {y.max()}"
+            expected = f"integers from -1 to {outputs - 1}, one per image, two classes or more"
+            raise ValueError(f"Labels must be {expected}. Received: {received}")
         return y.astype("int64")
     if y.dtype.kind != "f":
         raise ValueError(f"Labels must be numbers. Received: y.dtype={y.dtype}")
     y = y[:, None] if y.ndim == 1 else y
     if y.shape[1:] != (outputs,) or np.isinf(y).any():
-        raise ValueError(
-            f"Floating-point labels must be {outputs} finite values per image, or NaN; classes are "
-            f"integers. Received: y.shape={y.shape}, of which infinite={int(np.isinf(y).sum())}"
-        )
+        received = f"y.shape={y.shape}, of which infinite={int(np.isinf(y).sum())}"
+        expected = f"{outputs} finite values per image, or NaN; classes are integers"
+        raise ValueError(f"Floating-point labels must be {expected}. Received: {received}")
     return y.astype("float32")

@@ -1,6 +1,7 @@
 """The ladder network: a classifier that is trained by cleaning a noisy copy of itself.
 
-It takes labels as `aelib.semi_supervised` does: -1 is an unlabelled image.
+It takes labels as `aelib.semi_supervised` does: -1 is an unlabelled image. Invalid arguments raise
+`ValueError`.
 """
 
 import math
@@ -33,14 +34,12 @@ class LadderNetwork(PartlyLabelled):
         mean cross-entropy of the noisy path, over the labelled images
             + sum_l weight_l / units_l * mean ||z_l - z_hat_l||^2, over all images
 
-    with z_hat normalised as the clean layer is. What the decoder can supply, the upper layers need
-    not carry: they keep what tells the classes apart.
+    with z_hat normalised as the clean layer is.
 
     Batch normalisation takes labelled and unlabelled images apart, as the authors' program does
     (CuriousAI/ladder, ladder.py, `LadderAE.f`), and all together where a batch has fewer than ten
-    of either. Taken together, the network learns the few labelled images by heart and gives
-    all others one code, which is easy to clean. Outside training it takes running statistics of
-    the unlabelled images. Called, the model gives the logits of the clean path, without noise.
+    of either: taken together, the network learns the few labelled images by heart and gives all
+    others one code. Outside training it takes running statistics of the unlabelled images.
     `fit` shows the cross-entropy and accuracy of the noisy path; `evaluate` those of the clean
     path, and the reconstruction cost. Compile it without a loss; use Adam, as published.
 
@@ -51,10 +50,8 @@ class LadderNetwork(PartlyLabelled):
         reconstruction_weights: one for the image (of the squared error per pixel), one for each
             hidden layer and one for the logits; None is 1000, 10, 0.1, 0.1, ..., as published.
 
-    Input shape: `(batch, ...)`, images. Output shape: `(batch, n_classes)`, logits.
-
-    Raises:
-        ValueError: if an argument is invalid, for labels that are no classes, and for weights.
+    Input shape: `(batch, ...)`, images.
+    Output shape: `(batch, n_classes)`, logits of the clean path, without noise.
 
     Reference: Rasmus, Valpola, Honkala, Berglund & Raiko, "Semi-supervised learning with ladder
     networks", 2015, algorithm 1 and equations 2 and 3, with the parameters of section 4.1.
@@ -76,10 +73,8 @@ class LadderNetwork(PartlyLabelled):
             reconstruction_weights = (1000.0, 10.0, *[0.1] * len(units))
         costs = tuple(number("reconstruction_weights", cost, 0) for cost in reconstruction_weights)
         if len(costs) != len(units) + 2:
-            raise ValueError(
-                f"`reconstruction_weights` must hold {len(units) + 2} numbers. "
-                f"Received: reconstruction_weights={costs}"
-            )
+            expected = f"`reconstruction_weights` must hold {len(units) + 2} numbers"
+            raise ValueError(f"{expected}. Received: reconstruction_weights={costs}")
         policy = kwargs.get("dtype")
         super().__init__(_Encoder((*units, n_classes), policy), _Decoder(policy), **kwargs)
         self.units = units
@@ -133,15 +128,12 @@ class LadderNetwork(PartlyLabelled):
         pairs = zip(estimates, statistics, strict=True)
         return logits, clean, [(z - mean) / deviation for z, (mean, deviation) in pairs]
 
-    # Use
-
     def decode(self, z) -> np.ndarray:
         """Images of logits alone, `(n, n_classes)`: every layer below is taken to be mu(u)."""
         z = array("z", z, rank=2).astype("float32")
         if z.shape[1:] != (self.n_classes,):
-            raise ValueError(
-                f"`z` must hold {self.n_classes} logits per image. Received: z.shape={z.shape}"
-            )
+            expected = f"`z` must hold {self.n_classes} logits per image"
+            raise ValueError(f"{expected}. Received: z.shape={z.shape}")
         return in_batches(self._decoder_graph, z).reshape(-1, *self._image_shape)
 
     def _from_logits(self, z):
@@ -201,12 +193,11 @@ class _Encoder(layers.Layer):
         for level, dense in enumerate(self.denses):
             dense.build((None, size))
             size = dense.units
-            for norms in (self.clean, self.noisy):
-                norms[level].build((None, size))
-            beta = self.add_weight(name=f"beta_{level}", shape=(size,), initializer="zeros")
-            self.betas.append(beta)
+            self.clean[level].build((None, size))
+            self.noisy[level].build((None, size))
+            self.betas.append(self.add_weight((size,), "zeros", name=f"beta_{level}"))
         # Only for the logits: what follows a relu can undo any scale.
-        self.gamma = self.add_weight(name="gamma", shape=(size,), initializer="ones")
+        self.gamma = self.add_weight((size,), "ones", name="gamma")
         self.built = True
 
     def climb(self, x, path, add_noise, training, groups=None):
@@ -249,10 +240,7 @@ class _Decoder(layers.Layer):
         self.built = True
 
     def descend(self, noisy, h, training, groups=None):
-        """The estimates of every z, that of the image first.
-
-        `noisy`: every z of the noisy path, None where it is unknown. `h`: what that path gave.
-        """
+        """Estimates of z, image first, from the z (None: unknown) and output h of a noisy path."""
         estimates = []
         for level in reversed(range(len(noisy))):
             u, _, _ = self.norms[level](h, groups, training=training)
@@ -273,10 +261,9 @@ class Combinator(layers.Layer):
     for every unit, whose parameters, the rows of `a`, start at 0, and a2 and a7 at 1.
 
     Call arguments:
-        z: `(batch, units)`, the noisy layer.
-        u: `(batch, units)`, what comes from the layer above.
+        z, u: `(batch, units)`, the noisy layer, and what comes from the layer above.
 
-    Returns: `(batch, units)`.
+    Output shape: `(batch, units)`.
 
     Reference: Rasmus et al. 2015, equation 2.
     """
@@ -320,8 +307,7 @@ class _BatchStatistics(layers.Layer):
         values = ops.cast(values, "float32")
         mean, variance = ops.convert_to_tensor(self.mean), ops.convert_to_tensor(self.variance)
         if training:
-            if groups is None:
-                groups = ops.ones_like(values[:, :1])
+            groups = ops.ones_like(values[:, :1]) if groups is None else groups
             shares = ops.transpose(groups / ops.maximum(ops.sum(groups, axis=0), 1.0))
             means = ops.matmul(shares, values)
             mean = ops.matmul(groups, means)

@@ -4,6 +4,8 @@ An unlabelled image has the label -1, or NaN where the label is a value. The los
 
     mean reconstruction loss of all its images
         + weight * mean prediction loss of its labelled images, 0 if it has none.
+
+Labels that fit neither task, sample weights and other invalid arguments raise `ValueError`.
 """
 
 import keras
@@ -21,19 +23,19 @@ from aelib.training import in_batches, over_replicas
 class SemiSupervisedAutoencoder(PartlyLabelled):
     """An autoencoder whose code must also predict the labels, as far as there are any.
 
-    The loss given to `compile` is that of the reconstruction. To it comes `weight` times the mean
-    prediction loss of the labelled images: cross-entropy in nats where labels are integers, the
-    squared error summed over the values where they are floating-point numbers.
+    The loss given to `compile` is that of the reconstruction. The prediction loss is the
+    cross-entropy in nats where labels are integers, the squared error summed over the values where
+    they are floating-point numbers.
 
     `fit` and `evaluate` show `loss`, `reconstruction`, `prediction` and `accuracy` (or
     `mean_absolute_error`); the last two are means over the labelled images, 0 if there are none.
-    They, and so the loss, do not depend on how the images are split into batches.
+    None of them depends on how the images are split into batches.
 
     Args:
         encoder: layer or model from images `(batch, ...)` to codes.
         decoder: layer or model from codes to images.
-        predictor: layer or model from codes to logits `(batch, classes)`, at least two, or to
-            values `(batch, k)`.
+        predictor: layer or model from codes to logits `(batch, classes >= 2)` or values
+            `(batch, k)`.
         weight: float >= 0, in units of the reconstruction loss per unit of prediction loss.
         corruption: see `Autoencoder`. Encoder and predictor see the corrupted image; the target
             of the decoder is the clean one.
@@ -41,12 +43,8 @@ class SemiSupervisedAutoencoder(PartlyLabelled):
     Call arguments:
         x: `(batch, ...)`, images.
 
-    Output: a dictionary, `reconstruction` what the decoder gives and `prediction` what the
-    predictor gives.
-
-    Raises:
-        ValueError: if an argument is invalid, for labels that fit neither task, and for sample
-            weights.
+    Output: a dictionary of what the decoder gives, `reconstruction`, and the predictor,
+    `prediction`.
 
     Example:
 
@@ -94,10 +92,9 @@ class SemiSupervisedAutoencoder(PartlyLabelled):
         return super().compute_metrics(x, clean, y_pred["reconstruction"])
 
     def _images(self, output):
-        if isinstance(output, dict):
-            images = super()._images(output["reconstruction"])
-            return {**output, "reconstruction": images}
-        return super()._images(output)
+        if not isinstance(output, dict):
+            return super()._images(output)
+        return {**output, "reconstruction": super()._images(output["reconstruction"])}
 
     def regress(self, x) -> np.ndarray:
         """The predicted values: `(n, ...)` to float32 `(n, k)`."""
@@ -108,7 +105,6 @@ class SemiSupervisedAutoencoder(PartlyLabelled):
         return in_batches(self._predictor_graph, self._checked("x", x))
 
     def outputs_for(self, x) -> int:
-        """How many logits or values the predictor gives."""
         self._build_on(x)
         inputs = keras.KerasTensor((None, *x.shape[1:]))
         return self.predictor(self.encoder(inputs)).shape[-1]
