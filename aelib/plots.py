@@ -34,8 +34,8 @@ SIGNED = LinearSegmentedColormap.from_list("blue to red", ["#053e7f", "white", "
 def use_style() -> None:
     """Sets the house style for all later figures.
 
-    In IPython it also stores them with 8 bits per pixel where that is smaller, and with an
-    alternative text (see `describe`) in the metadata of the output, at `["image/png"]["alt"]`.
+    IPython then stores them with 8 bits per pixel where that is smaller, and with an alternative
+    text (see `describe`) in the metadata of the output, at `["image/png"]["alt"]`.
     """
     colours = [BLUE, ORANGE, GREEN, GREY, "#cc79a7", "black"]
     dashes = ["-", "--", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2))]
@@ -64,8 +64,8 @@ def image_rows(
     Args:
         rows: name of the row to images, `(n, height, width, channels)` with 1 or 3 channels.
         columns: how many images a row shows, the first; a shorter row leaves its end empty.
-        signed: whether images are weights or the like, which have no range: each is scaled by
-            its own largest magnitude and goes from blue through white, zero, to red.
+        signed: whether images are weights or the like: each is scaled by its own largest magnitude
+            and goes from blue through white, zero, to red.
         paper: whether grey images are ink on paper (1 is dark), not photographs (1 is light).
     """
     if not rows:
@@ -76,9 +76,8 @@ def image_rows(
     height, width = shown[0].shape[1:3]
     size, down, gap = min(1.3, 8.8 / columns), height / width, 0.05
     names = 0.3 + 0.085 * max(len(line) for name in rows for line in name.split("\n"))
-    figure, axes = plt.subplots(
-        figsize=(size * columns + names, size * down * len(rows) + 0.5), layout="constrained"
-    )
+    figsize = (size * columns + names, size * down * len(rows) + 0.5)
+    figure, axes = plt.subplots(figsize=figsize, layout="constrained")
     for line, images in enumerate(shown):
         for column, image in enumerate(images):
             left, top = column * (1 + gap), line * (down + gap)
@@ -104,9 +103,8 @@ def image_sheet(
         top, left = number // columns * (height + 1), number % columns * (width + 1)
         sheet[top : top + height, left : left + width] = image
     scale = min(1.3, 9 / max(columns, lines)) * columns / sheet.shape[1]
-    figure, axes = plt.subplots(
-        figsize=(sheet.shape[1] * scale, sheet.shape[0] * scale + 0.4), layout="constrained"
-    )
+    figsize = (sheet.shape[1] * scale, sheet.shape[0] * scale + 0.4)
+    figure, axes = plt.subplots(figsize=figsize, layout="constrained")
     axes.axis("off")
     return _finished(figure, _show(axes, sheet, signed, paper), title, f"A sheet of {count} images")
 
