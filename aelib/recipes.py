@@ -1,9 +1,9 @@
 """Networks and training that lessons share, so that a lesson shows only what is new in it.
 
 The optimiser is Adam with two choices that are not Keras's. The learning rate rises over 5 % of the
-steps: Adam's first steps are as long as the rate allows, whatever the gradients, and at the peak
-rate they push units to where no gradient is. And `beta_2=0.95` averages some twenty squared
-gradients; at Keras's 0.999 large first ones shorten a thousand steps.
+steps: Adam's first steps are as long as the rate allows, whatever the gradients, because few are
+averaged yet, and at the peak rate they push units to where no gradient is. And `beta_2=0.95`: Adam
+averages some twenty squared gradients; at Keras's 0.999 large first ones shorten a thousand steps.
 """
 
 from collections.abc import Sequence
