@@ -11,7 +11,7 @@ images, so a code whose score can be derived is a test of the metric:
     a constant                 0     0          0               0                      0
 
 `total_correlation` measures how dependent the latents of a variational autoencoder are, and
-`TotalCorrelationVAE` trains on it. Information is in nats.
+`TotalCorrelationVAE` trains on it. Information is in nats. Invalid arguments raise `ValueError`.
 """
 
 import heapq
@@ -25,8 +25,7 @@ from scipy import special
 from sklearn.ensemble import RandomForestRegressor
 
 from aelib._checks import array, same_length, whole
-from aelib.total_correlation import TotalCorrelationVAE as TotalCorrelationVAE  # public here too
-from aelib.total_correlation import total_correlation as total_correlation
+from aelib.total_correlation import TotalCorrelationVAE, total_correlation  # noqa: F401, public
 
 _LEAF = 0.05  # of the images, the least that a leaf of a tree of `dci` holds
 _CONSTANT = 1e-6  # a code with a relative standard deviation below is one number, rounded
@@ -54,8 +53,15 @@ def mutual_information_gap(codes: ArrayLike, factors: ArrayLike, bins: int = 20)
         factors: `(n, k)`, numbers, none of them constant.
         bins: int >= 2.
 
-    Raises:
-        ValueError: If the arrays do not match or are not finite, or if a factor is constant.
+    Example:
+
+    ```python
+    import numpy as np
+    from aelib.disentanglement import mutual_information_gap
+
+    factors = np.random.default_rng(0).random((1000, 3))
+    mutual_information_gap(-2 * factors, factors)  # nearly 1
+    ```
 
     Reference: Chen et al., "Isolating sources of disentanglement in variational autoencoders",
     2018, equation 6, with I estimated by counting as in Locatello et al., 2019.
@@ -81,9 +87,6 @@ def sap(codes: ArrayLike, factors: ArrayLike) -> float:
     Args:
         codes: `(n, m)`.
         factors: `(n, k)`, numbers, none of them constant.
-
-    Raises:
-        ValueError: See `mutual_information_gap`.
 
     Reference: Kumar, Sattigeri & Balakrishnan, "Variational inference of disentangled latent
     concepts from unlabeled observations", 2018 (the SAP score).
@@ -116,9 +119,6 @@ def dci(codes: ArrayLike, factors: ArrayLike, *, trees: int = 20, seed: int = 0)
         trees: int >= 1, in each forest.
         seed: int >= 0, of the halves and the forests.
 
-    Raises:
-        ValueError: See `mutual_information_gap`; also for too few images, codes or factors.
-
     Reference: Eastwood & Williams, "A framework for the quantitative evaluation of disentangled
     representations", 2018; with R^2 in place of an error.
     """
@@ -126,7 +126,7 @@ def dci(codes: ArrayLike, factors: ArrayLike, *, trees: int = 20, seed: int = 0)
     trees, seed = whole("trees", trees, 1), whole("seed", seed)
     if len(codes) < 40 or codes.shape[1] < 2 or factors.shape[1] < 2:
         received = f"codes.shape={codes.shape}, factors.shape={factors.shape}"
-        raise ValueError(f"There must be 40 images, two codes, two factors. Received: {received}")
+        raise ValueError(f"At least 40 images, 2 codes, 2 factors are needed. Received: {received}")
     learnt, held_out = np.array_split(np.random.default_rng(seed).permutation(len(codes)), 2)
     importance, explained = np.zeros((codes.shape[1], factors.shape[1])), []
     for j, v in enumerate(factors.T):
@@ -158,13 +158,10 @@ def factor_vae_score(draw: Callable, factors: int, *, votes: int = 800, seed: in
     Args:
         draw: function of a factor's index (0 to `factors` - 1) and a `numpy.random.Generator`.
             Returns codes `(n, m)`, n >= 2, of images in which this factor has one value, a new one
-            at each call; if it is None, of many images in which all factors vary.
+            at each call; for None, of many images in which all factors vary.
         factors: int >= 2, how many there are.
         votes: int >= 2.
         seed: int >= 0.
-
-    Raises:
-        ValueError: If an argument or a result of `draw` is invalid.
 
     Reference: Kim & Mnih, "Disentangling by factorising", 2018. There the votes that make the
     table are those that it is tested on.
@@ -184,7 +181,7 @@ def factor_vae_score(draw: Callable, factors: int, *, votes: int = 800, seed: in
         codes = _table(f"draw({factor}, rng)", draw(int(factor), rng))
         if codes.shape[1] != len(variance):
             received = f"draw({factor}, rng) with shape {codes.shape}"
-            raise ValueError(f"Draws must have {len(variance)} codes. Received: {received}")
+            raise ValueError(f"All draws must have {len(variance)} codes. Received: {received}")
         least[vote] = np.argmin(codes.var(axis=0)[used] / variance[used])
     table = np.zeros((used.sum(), factors))
     np.add.at(table, (least[: votes // 2], chosen[: votes // 2]), 1)
@@ -196,7 +193,7 @@ def _matching(codes, factors):
     same_length(codes=codes, factors=factors)
     constant = np.flatnonzero(np.ptp(factors, axis=0) == 0)
     if len(constant):
-        raise ValueError(f"Factors must vary. Received: factors constant in column {constant[0]}")
+        raise ValueError(f"`factors` must vary. Received: factors constant in column {constant[0]}")
     return codes, factors
 
 

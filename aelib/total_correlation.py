@@ -1,4 +1,7 @@
-"""The total correlation of latents, in nats: measured, and penalised in training (beta-TCVAE)."""
+"""The total correlation of latents, in nats: measured, and penalised in training (beta-TCVAE).
+
+Invalid arguments raise `ValueError`.
+"""
 
 import math
 
@@ -29,9 +32,6 @@ def total_correlation(mean: ArrayLike, log_var: ArrayLike, *, seed: int = 0) -> 
     Args:
         mean, log_var: `(n, code)`, n >= 2, as `VariationalAutoencoder.posterior` gives them.
         seed: int >= 0, of the draws.
-
-    Raises:
-        ValueError: If the arrays do not match or are not finite.
 
     Reference: Chen et al. 2018, equation 2.
     """
@@ -72,9 +72,6 @@ class TotalCorrelationVAE(VariationalAutoencoder):
         beta: float >= 0, weight of the total correlation. 1 is the plain bound.
         train_size: int >= 2, the number N of training images.
         **kwargs: see `VariationalAutoencoder`; not `samples`, `importance_weighted`, `beta_warmup`.
-
-    Raises:
-        ValueError: See `VariationalAutoencoder`.
 
     Reference: Chen et al., "Isolating sources of disentanglement in variational autoencoders",
     2018, equations 2 and 4, with minibatch stratified sampling averaged over orders of the batch.
