@@ -1,7 +1,7 @@
 """Lossless compression of black and white images with a variational autoencoder: bits-back coding.
 
 All arithmetic is on integers, held in float64 where matrices are multiplied: sums below 2^53 are
-exact there, in any order.
+exact there, in any order. Invalid models, images and bytes raise `ValueError`.
 """
 
 import hashlib
@@ -51,18 +51,14 @@ class BitsBackCoder:
     ELBO. Decompression does the same backwards. The first image pops fixed bits, three bytes for
     each latent and eight more, which stay in the file.
 
-    The decoder must find the same probabilities to the last bit, so both networks run on integers:
-    weights are multiples of 2^-12, activations of 2^-8, latents of 1/64, log standard deviations of
-    1/8. Activations beyond 64, logits beyond 16 and means beyond 8 are clipped: no image is lost.
+    Both networks run on integers, so that probabilities are the same to the last bit: weights are
+    multiples of 2^-12, activations of 2^-8, latents of 1/64, log standard deviations of 1/8.
+    Activations beyond 64, logits beyond 16 and means beyond 8 are clipped: no image is lost.
 
     Args:
         vae: a `VariationalAutoencoder`, trained with `BernoulliCrossEntropy()` on logits, whose
             encoder and decoder are `Sequential` stacks of `Dense`, `Activation`, `Flatten` and
             `Reshape`. Later training has no effect on the coder.
-
-    Raises:
-        ValueError: If `vae` has another loss, layer or activation or too large weights; if images
-            are not 0 and 1 or of another shape; and from `decompress`, see `Archiver`.
 
     References: Frey & Hinton, "Free energy coding", 1996; Townsend, Bird & Barber, "Practical
     lossless compression with latent variables using bits back coding", 2019; Balle, Johnston &
@@ -136,8 +132,7 @@ class BitsBackCoder:
     def _likelihood(self, z):
         """The probability of a 1 in each pixel, given latents in bins."""
         (logits,) = self._decoder(z[None] * float(_UNIT // _BINS))
-        end = _LARGEST_LOGIT * _UNIT
-        return self._probability[logits.clip(-end, end).astype(int) + end]
+        return _look_up(logits, self._probability)
 
 
 class _IntegerStack:
@@ -182,7 +177,8 @@ def _dense(v, kernel, bias):
 
 
 def _look_up(v, table):
-    end = _LARGEST * _UNIT
+    """The entries of values in 1/256, of a table whose middle is that of 0; beyond it, the ends."""
+    end = len(table) // 2
     return table[v.clip(-end, end).astype(int) + end]
 
 

@@ -2,7 +2,8 @@
 
 Each dimension of the code is written in about -log2 of its frequency bits, with an asymmetric
 numeral system (ANS; Duda 2013), a stack: the last symbol pushed is popped first. Probabilities
-are multiples of 2^-24, never 0. `BitsBackCoder`, in `aelib.bits_back`, is lossless.
+are multiples of 2^-24, never 0. `BitsBackCoder`, in `aelib.bits_back`, is lossless. Invalid
+arguments and bytes that are damaged or another model's raise `ValueError`.
 """
 
 from typing import Any
@@ -30,10 +31,9 @@ class Archiver(keras.Model):
     """Writes images as the rounded codes of an autoencoder, round(z / step), and reads them again.
 
     `adapt(x)` counts, for each dimension of the code, how often every integer occurs in the codes
-    of training images. The probability of one that occurred c times is proportional to c + 1/2
-    (Krichevsky & Trofimov 1981), also where c = 0 between the smallest and the largest. Integers
-    outside are written as an escape symbol and 32 bits, so any image can be written and none is
-    clipped. The dimensions of a code are coded independently.
+    of training images. The probability of one that occurred c times is proportional to c + 1/2,
+    also where c = 0 between the smallest and the largest. Integers outside are written as an
+    escape symbol and 32 bits, so no image is clipped.
 
     All of the loss is in the rounding, which adds about the noise of a uniform variable with
     standard deviation step / sqrt(12). `decompress` decodes exactly the integers of `compress`, on
@@ -44,13 +44,7 @@ class Archiver(keras.Model):
         step: float > 0, in units of the code. The larger, the fewer bytes.
 
     Call arguments:
-        x: `(batch, ...)`, images.
-
-    Output shape: that of the decoder's output.
-
-    Raises:
-        ValueError: If an argument or an image is invalid, before `adapt`, and if bytes are damaged,
-            not an archive, of a newer version or from another archiver.
+        x: `(batch, ...)`, images. The output is the decoder's.
 
     References: Goyal, "Theoretical foundations of transform coding", 2001; Krichevsky & Trofimov,
     "The performance of universal encoding", 1981.
@@ -59,17 +53,14 @@ class Archiver(keras.Model):
     def __init__(self, autoencoder: Autoencoder, step: float, **kwargs):
         is_variational = isinstance(autoencoder, VariationalAutoencoder)
         if not isinstance(autoencoder, Autoencoder) or is_variational:
-            raise ValueError(
-                "`autoencoder` must be an Autoencoder; for a variational one use BitsBackCoder. "
-                f"Received: autoencoder={autoencoder!r}"
-            )
+            expected = "an Autoencoder; for a variational one use BitsBackCoder"
+            raise ValueError(f"`autoencoder` must be {expected}. Received: {autoencoder=}")
         super().__init__(**kwargs)
         self.autoencoder = autoencoder
         self.step = number("step", step, 0, above=True)
         self._lowest: Any = None  # smallest integer of each dimension, in the code's shape
         self._table: Any = None  # (dimensions, symbols + 1), twice the counts; the escape is last
-        if autoencoder.built:
-            self.built = True
+        self.built = autoencoder.built
 
     def build(self, input_shape):
         self.autoencoder.build(input_shape)
@@ -79,11 +70,7 @@ class Archiver(keras.Model):
         return self.autoencoder.decoder(self.step * ops.round(z / self.step))
 
     def adapt(self, x: ArrayLike) -> None:
-        """Fits the probability tables to the codes of images, `(n, ...)`, and forgets older ones.
-
-        Raises:
-            ValueError: If `step` is so small that tables would need more than 65,536 symbols.
-        """
+        """Fits the tables to the codes of images, `(n, ...)`, and forgets older ones."""
         codes = self._rounded(x)
         lowest, highest = codes.min(axis=0), codes.max(axis=0)
         symbols = int((highest - lowest).max()) + 1
@@ -106,15 +93,13 @@ class Archiver(keras.Model):
         codes = self._rounded(x)
         if codes.shape[1:] != self._lowest.shape:
             received = f"x.shape={np.shape(x)}, with codes of {codes.shape[1:]}"
-            raise ValueError(
-                f"Codes must be {self._lowest.shape} as in adapt. Received: {received}"
-            )
+            expected = f"{self._lowest.shape} as in adapt"
+            raise ValueError(f"Codes must be {expected}. Received: {received}")
         symbols = codes - self._lowest
         outside = (symbols < 0) | (symbols >= escape)
         symbols = np.where(outside, escape, symbols).astype("int32").reshape(len(codes), -1)
         coder = stream.stack.AnsCoder()
-        plain = codes[outside].astype("<i4").view("<u2").astype("int32")
-        coder.encode_reverse(plain, _HALF_WORD)
+        coder.encode_reverse(codes[outside].astype("<i4").view("<u2").astype("int32"), _HALF_WORD)
         for column, model in reversed(list(zip(symbols.T, self._models(), strict=True))):
             coder.encode_reverse(np.ascontiguousarray(column), model)
         return pack(_MAGIC, self._fingerprint(), len(codes), coder.get_compressed())
@@ -140,10 +125,9 @@ class Archiver(keras.Model):
     def _rounded(self, x):
         z = self.autoencoder.encode(x) / np.float32(self.step)
         if not (np.abs(z) < 2**31).all():
-            raise ValueError(
-                "Rounded codes must be integers of 32 bits: use a larger step. "
-                f"Received: step={self.step}, for codes up to {np.abs(z).max() * self.step:.3g}"
-            )
+            received = f"step={self.step}, for codes up to {np.abs(z).max() * self.step:.3g}"
+            expected = "integers of 32 bits: use a larger step"
+            raise ValueError(f"Rounded codes must be {expected}. Received: {received}")
         return np.rint(z).astype("int64")
 
     def _adapted(self):
@@ -152,9 +136,8 @@ class Archiver(keras.Model):
         return self._table
 
     def _models(self):
+        # Not "perfect", which needs logarithms: sums and products are the same on every machine.
         rows = self._table.astype("float64")
-        # Not "perfect", which needs logarithms: these come from sums and products alone, so that
-        # every machine makes the same integers of a table of integers.
         return [stream.model.Categorical(row, perfect=False) for row in rows]
 
     def _fingerprint(self):
