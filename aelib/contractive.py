@@ -1,7 +1,8 @@
 """The contractive penalty, ||df/dx||_F^2 of an encoder f: in closed form, exact, and estimated.
 
 One number per image: the sum of the squared derivatives over the dimensions of the code and the
-pixels. Its mean over the images of a batch, times a weight, is added to the loss.
+pixels. Its mean over the images of a batch, times a weight, is added to the loss. Invalid arguments
+raise `ValueError`.
 """
 
 import keras
@@ -26,7 +27,7 @@ _DERIVATIVES = {
 class ContractiveDense(keras.layers.Dense):
     """A dense layer that adds its own contractive penalty to the loss, in closed form.
 
-    For h_j = s(w_j . x + b_j) the derivative of h_j by pixel i is s'(a_j) w_ij, so
+    For h_j = s(a_j), a_j = w_j . x + b_j,
 
         ||dh/dx||_F^2 = sum_j s'(a_j)^2 sum_i w_ij^2
 
@@ -43,9 +44,6 @@ class ContractiveDense(keras.layers.Dense):
     Input shape: `(batch, ..., inputs)`; axes between are positions, whose penalties add up.
     Output shape: `(batch, ..., units)`.
 
-    Raises:
-        ValueError: for another activation, or a weight that is not a finite number >= 0.
-
     Reference: Rifai, Vincent, Muller, Glorot & Bengio, "Contractive auto-encoders: explicit
     invariance during feature extraction", 2011, equations 1 and 4 and section 5.
     """
@@ -53,10 +51,8 @@ class ContractiveDense(keras.layers.Dense):
     def __init__(self, units, activation, weight, **kwargs):
         super().__init__(units, activation, **kwargs)
         if self.activation not in _DERIVATIVES:
-            raise ValueError(
-                "The closed form knows sigmoid, tanh, relu and linear; jacobian_penalty takes "
-                f"any. Received: activation={activation!r}"
-            )
+            expected = "sigmoid, tanh, relu or linear; jacobian_penalty takes any"
+            raise ValueError(f"`activation` must be {expected}. Received: {activation=}")
         self.weight = number("weight", weight, 0)
         self._metric = keras.metrics.Mean(name=self.name)
 
@@ -77,12 +73,10 @@ class ContractiveDense(keras.layers.Dense):
 def jacobian_penalty(encoder, x):
     """`||df/dx||_F^2` of each image, exactly, by automatic differentiation.
 
-    For any encoder, with a code of any rank, called with `training=False`, where an image's code
-    depends on no other image. It holds the Jacobians: `batch * code size * pixels` numbers.
-
     Args:
-        encoder: layer or model, `(batch, ...)` to `(batch, ...)`.
-        x: images, `(batch, ...)`.
+        encoder: layer or model, `(batch, ...)` to `(batch, ...)`, called with `training=False`. An
+            image's code must depend on no other image.
+        x: images, `(batch, ...)`. Memory is `batch * code size * pixels` numbers.
 
     Returns: a tensor `(batch,)`, float32 (float64 for a float64 encoder), differentiable by the
     weights of the encoder. Keras has no gradients of its own, so this is TensorFlow.
@@ -106,21 +100,15 @@ class ContractiveAutoencoder(Autoencoder):
 
         E ||J^T v||^2 = E v^T J J^T v = trace(J J^T) = ||J||_F^2
 
-    One v is drawn for each image, new at every training step, the same in every evaluation; its
-    variance is 2 (||A||_F^2 - sum_j A_jj^2) with A = J J^T. Tie the weights, or the encoder can
-    shrink while the decoder grows.
+    with the variance 2 (||A||_F^2 - sum_j A_jj^2), A = J J^T. One v is drawn for each image, new at
+    every training step, the same in every evaluation. Tie the weights, or the encoder can shrink
+    while the decoder grows.
 
     Args:
         encoder, decoder: see `Autoencoder`.
         weight: float >= 0, in units of the loss per unit of squared derivative.
         estimator: "exact" or "hutchinson".
         **kwargs: see `Autoencoder`. With a corruption, f is contracted at the corrupted images.
-
-    Call arguments:
-        x: `(batch, ...)`, images.
-
-    Raises:
-        ValueError: if `weight` is not a finite number >= 0, or for an unknown estimator.
 
     Reference: Rifai et al. 2011, equation 4; Hutchinson, "A stochastic estimator of the trace
     of the influence matrix", 1989 (random signs).
@@ -136,10 +124,8 @@ class ContractiveAutoencoder(Autoencoder):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         # First, since calling the encoder again clears the losses that its layers have added.
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        if self.estimator == "exact":
-            penalties = jacobian_penalty(self.encoder, x)
-        else:
-            penalties = self._projected_penalty(x)
+        exact = self.estimator == "exact"
+        penalties = jacobian_penalty(self.encoder, x) if exact else self._projected_penalty(x)
         self.contraction.update_state(penalties)
         return loss + over_replicas(self.weight * ops.mean(penalties))
 

@@ -2,7 +2,8 @@
 
 Keras's own `mse` and `binary_crossentropy` average over pixels as well, so on 28x28 images a
 penalty or a KL term added to them weighs 784 times more than its formula says. Here every loss is
-the sum over the pixels (and channels) of an image; Keras then averages over images and replicas.
+the sum over the pixels (and channels) of an image, `call` returns `(batch,)`, and Keras averages
+over images and replicas. Shapes that differ and invalid arguments raise `ValueError`.
 """
 
 import math
@@ -40,7 +41,7 @@ class _PixelLoss(keras.losses.Loss):
             weights = tf.reshape(weights, tf.concat([tf.shape(weights), ones], axis=0))
             weights = tf.ensure_shape(weights, [None] * len(y_true.shape))
         else:
-            _same_shape(y_true, weights, "the weights of its pixels", "sample_weight")
+            _same_shape(y_true, weights, "sample_weight")
         values = per_image(weights * self._checked(y_true, y_pred))
         # The mean over images, and each replica's share of it, as Keras takes it.
         return PerImage(self.reduction, dtype=self.dtype)(values, values)
@@ -71,8 +72,6 @@ class SquaredError(_PixelLoss):
 
     Call arguments:
         y_true, y_pred: images, both `(batch, ...)` of the same shape.
-
-    Returns, from `call`: `(batch,)`, squared intensity per image.
     """
 
     def __init__(self, name: str = "squared_error", **kwargs):
@@ -97,8 +96,6 @@ class BernoulliCrossEntropy(_PixelLoss):
         y_true: `(batch, ...)` in [0, 1]. Other values raise `ValueError` where they can be
             seen: in arrays given to `Autoencoder.fit`, and outside `tf.function`.
         y_pred: `(batch, ...)`, logits or probabilities.
-
-    Returns, from `call`: `(batch,)`, nats per image.
     """
 
     def __init__(self, from_logits: bool = True, name: str = "bernoulli_cross_entropy", **kwargs):
@@ -122,16 +119,14 @@ class BernoulliCrossEntropy(_PixelLoss):
 class GaussianNegativeLogLikelihood(_PixelLoss):
     """-log N(x; x_hat, stddev^2 I), summed over pixels, in nats per image.
 
-    At `stddev=1` that is half of `SquaredError` plus a constant (0.919 nats a pixel), which
-    is why squared error plus a KL term is a VAE with beta = 1/2.
+    At `stddev=1` that is half of `SquaredError` plus 0.919 nats a pixel, which is why squared error
+    plus a KL term is a VAE with beta = 1/2. It is negative where the density is above 1.
 
     Args:
         stddev: float > 0, the standard deviation of a pixel, in units of intensity.
 
     Call arguments:
         y_true, y_pred: images, both `(batch, ...)` of the same shape.
-
-    Returns, from `call`: `(batch,)`, nats per image; negative where the density is above 1.
     """
 
     def __init__(
@@ -153,10 +148,8 @@ def check_probabilities(name: str, values) -> None:
     """Raises `ValueError` unless every value lies in [0, 1], as a Bernoulli target must."""
     values = np.asarray(values)
     if values.size and not (values.min() >= 0 and values.max() <= 1):
-        raise ValueError(
-            "Targets of the Bernoulli loss must lie in [0, 1]. "
-            f"Received: {name} between {values.min()} and {values.max()}"
-        )
+        received = f"{name} between {values.min()} and {values.max()}"
+        raise ValueError(f"Targets of the Bernoulli loss must lie in [0, 1]. Received: {received}")
 
 
 def per_image(values):
@@ -164,10 +157,8 @@ def per_image(values):
     return ops.sum(values, axis=tuple(range(1, len(values.shape))))
 
 
-def _same_shape(y_true, other, what: str = "a reconstruction", name: str = "y_pred") -> None:
+def _same_shape(y_true, other, name: str = "y_pred") -> None:
     # The batch axis is left out: it may be unknown while a graph is traced.
     if len(y_true.shape) != len(other.shape) or y_true.shape[1:] != other.shape[1:]:
-        raise ValueError(
-            f"A target and {what} must have the same shape. "
-            f"Received: y_true.shape={tuple(y_true.shape)}, {name}.shape={tuple(other.shape)}"
-        )
+        received = f"y_true.shape={tuple(y_true.shape)}, {name}.shape={tuple(other.shape)}"
+        raise ValueError(f"`y_true` and `{name}` must have the same shape. Received: {received}")
