@@ -300,6 +300,9 @@ def test_it_is_registered_and_its_config_holds_every_argument(case):
     assert keras.saving.get_registered_name(cls) == f"aelib>{cls.__name__}"
     config = made.get_config()
     json.dumps(config)
+    for name, value in case.arguments().items():
+        if isinstance(value, int | float | str | tuple):
+            assert plain(config[name]) == plain(value), name
     kinds = inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL
     parameters = inspect.signature(cls.__init__).parameters.values()
     arguments = {p.name for p in parameters if p.kind not in kinds} - {"self"}
