@@ -20,10 +20,9 @@ def number(
     is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     valid = is_number and math.isfinite(value) and low <= value <= high
     if not valid or (above and value == low) or (below and value == high):
+        limits = f" {'>' if above else '>='} {low:g}" if low > -math.inf else ""
         if high < math.inf:
             limits = f" in {'(' if above else '['}{low:g}, {high:g}{')' if below else ']'}"
-        else:
-            limits = f" {'>' if above else '>='} {low:g}" if low > -math.inf else ""
         _refuse(name, value, f"a finite number{limits}")
     return float(value)
 
@@ -67,16 +66,11 @@ def array(name: str, values: Any, *, rank: int = 0, exact: bool = False) -> np.n
     if values.dtype.kind not in "fiub":
         raise ValueError(f"`{name}` must hold numbers. Received: {name}.dtype={values.dtype}")
     if values.ndim < rank or (exact and values.ndim != rank) or not values.size:
-        more = "" if exact else " or more"
-        raise ValueError(
-            f"`{name}` must have rank {rank}{more} and must not be empty. "
-            f"Received: {name}.shape={values.shape}"
-        )
+        expected = f"have rank {rank}{'' if exact else ' or more'} and must not be empty"
+        raise ValueError(f"`{name}` must {expected}. Received: {name}.shape={values.shape}")
     if not np.isfinite(values).all():
-        count = int((~np.isfinite(values)).sum())
-        raise ValueError(
-            f"`{name}` must be finite. Received: {name} with {count} NaN or infinite values"
-        )
+        received = f"{name} with {(~np.isfinite(values)).sum()} NaN or infinite values"
+        raise ValueError(f"`{name}` must be finite. Received: {received}")
     return values
 
 
@@ -84,13 +78,9 @@ def same_length(**arrays: Any) -> None:
     """Arrays with one row for each other's row."""
     if len({len(values) for values in arrays.values()}) > 1:
         received = ", ".join(f"{name}.shape={np.shape(a)}" for name, a in arrays.items())
-        raise ValueError(f"{_and(arrays)} must have the same length. Received: {received}")
+        names = " and ".join(f"`{name}`" for name in arrays)
+        raise ValueError(f"{names} must have the same length. Received: {received}")
 
 
 def _refuse(name: str, value: Any, expected: str):
     raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
-
-
-def _and(names: Iterable[str]) -> str:
-    *first, last = (f"`{name}`" for name in names)
-    return f"{', '.join(first)} and {last}"

@@ -1,4 +1,8 @@
-"""Encoder, decoder and the model that trains them on their own input."""
+"""Encoder, decoder and the model that trains them on their own input.
+
+Arrays that are empty, of the wrong rank or not finite, targets outside [0, 1] under the Bernoulli
+loss, and other invalid arguments raise `ValueError`.
+"""
 
 import json
 import re
@@ -41,8 +45,8 @@ class Autoencoder(keras.Model):
     `validation_data=x`, `validation_data=(noisy, clean)` and `validation_split` work, with arrays
     and with `tf.data`. So do weights per image, and, with the losses of `aelib.losses`, per pixel.
     Encoder and decoder may take and give nested structures: a condition or a skip connection is
-    one more output of the encoder and one more input of the decoder. An encoder of several
-    arrays needs a target: `fit([x, condition], x)`.
+    one more output of the encoder and input of the decoder. Several inputs need a target:
+    `fit([x, condition], x)`.
 
     Args:
         encoder: layer or model from images `(batch, ...)` to codes.
@@ -54,12 +58,7 @@ class Autoencoder(keras.Model):
     Call arguments:
         x: `(batch, ...)`, images.
 
-    Output: the decoder's. It is an image only if the decoder's last layer gives one; `predict` and
-    `reconstruct` always give images.
-
-    Raises:
-        ValueError: for arrays that are empty, of the wrong rank or not finite, and for targets
-            outside [0, 1] under the Bernoulli loss.
+    Output: the decoder's, which may be logits; `predict` and `reconstruct` always give images.
 
     Example:
 
@@ -96,16 +95,12 @@ class Autoencoder(keras.Model):
     def call(self, x, training=None):
         return self.decoder(self.encoder(x))
 
-    # Training
-
     def compile(self, optimizer="rmsprop", loss=None, *, steps_per_execution=None, **kwargs):
-        """See `keras.Model.compile`.
+        """See `keras.Model.compile`; a plain Adam is also given TensorFlow's kernel for its step.
 
         Args:
-            steps_per_execution: None is 50, so that Keras returns to Python after 50 training
-                steps, and batch-level callbacks see every 50th batch (one step under a
-                distribution strategy, where Keras 3.15 cannot run several). A plain
-                `keras.optimizers.Adam` is also given TensorFlow's kernel for its step.
+            steps_per_execution: None is 50: batch-level callbacks see every 50th batch (under a
+                distribution strategy 1, since Keras 3.15 cannot run several there).
         """
         if steps_per_execution is None:
             steps_per_execution = 1 if self._distributed else STEPS_PER_EXECUTION
@@ -135,10 +130,7 @@ class Autoencoder(keras.Model):
         shuffle=True,
         **kwargs,
     ):
-        """See `keras.Model.fit`; without `y` the target is `x` itself.
-
-        Arrays are shuffled anew in every epoch, repeatably after `keras.utils.set_random_seed`.
-        """
+        """See `keras.Model.fit`; without `y` the target is `x` itself."""
         if validation_data is not None:
             validation_data = self._checked_validation(validation_data)
         if is_array(x):
@@ -153,10 +145,8 @@ class Autoencoder(keras.Model):
             x, y = (*arrays, None)[:2] if dataset is None else (dataset, None)
         if isinstance(x, tf.data.Dataset):
             shuffle = False  # a dataset has its own order, and Keras warns of any other wish
-        validation = {"validation_split": validation_split, "validation_data": validation_data}
-        return super().fit(
-            x, y, batch_size, epochs, verbose, callbacks, shuffle=shuffle, **validation, **kwargs
-        )
+        given = (batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle)
+        return super().fit(x, y, *given, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         """See `keras.Model.evaluate`; without `y` the target is `x` itself."""
@@ -188,9 +178,8 @@ class Autoencoder(keras.Model):
 
     def _target(self, x, y):
         if y is None and isinstance(x, dict | list | tuple):
-            raise ValueError(
-                f"Several inputs need a target: fit(x, y). Received: y=None, {len(x)} inputs"
-            )
+            received = f"y=None, {len(x)} inputs"
+            raise ValueError(f"Several inputs need a target: fit(x, y). Received: {received}")
         return x if y is None else y
 
     def _batches(self, arrays, batch_size, shuffle, gathers) -> tf.data.Dataset | None:
@@ -198,17 +187,12 @@ class Autoencoder(keras.Model):
         return rows(arrays, batch_size, shuffle) if gathers and isinstance(shuffle, bool) else None
 
     def _gathers(self, arguments) -> bool:
-        """Whether the training step can gather its own rows.
-
-        Not on a GPU, to which the images would travel at every step, not over replicas, which
-        share out a batch, and not with weights, which belong to the rows.
-        """
+        """Whether the training step can gather its own rows."""
         weighted = ("class_weight", "sample_weight", "steps_per_epoch")
-        return (
-            all(arguments.get(name) is None for name in weighted)
-            and not self._distributed
-            and not tf.config.list_logical_devices("GPU")
-        )
+        if any(arguments.get(name) is not None for name in weighted):
+            return False
+        # Replicas share out a batch; to a GPU the images would travel at every step.
+        return not self._distributed and not tf.config.list_logical_devices("GPU")
 
     def _build_on(self, x):
         if not self.built:
@@ -222,8 +206,6 @@ class Autoencoder(keras.Model):
 
     def _noise_states(self) -> list[keras.Variable]:
         return random_states(self.corruption)
-
-    # Use
 
     def encode(self, x) -> Any:
         """Codes of images: `(n, ...)` to float32 `(n, ...)`, as the encoder gives them."""
@@ -239,11 +221,8 @@ class Autoencoder(keras.Model):
         return self.decode(self.encode(x))
 
     def _images(self, output):
-        # Losses on logits leave the last sigmoid to themselves.
-        logits = getattr(self.loss, "from_logits", False)
+        logits = getattr(self.loss, "from_logits", False)  # then the loss takes the last sigmoid
         return keras.tree.map_structure(ops.sigmoid, output) if logits else output
-
-    # Arguments
 
     def _checked(self, name: str, values, part=None):
         if not is_array(values):
@@ -253,10 +232,8 @@ class Autoencoder(keras.Model):
         values = _as_float32(name, values, 2)
         expected = getattr(part or self.encoder, "input_shape", None)
         if isinstance(expected, tuple) and not _fits(values.shape, expected):
-            raise ValueError(
-                f"`{name}` must have the shape {expected}, where None is any size. "
-                f"Received: {name}.shape={values.shape}"
-            )
+            shape = f"the shape {expected}, where None is any size"
+            raise ValueError(f"`{name}` must have {shape}. Received: {name}.shape={values.shape}")
         return values
 
     def _checked_pair(self, x, y):
@@ -276,8 +253,6 @@ class Autoencoder(keras.Model):
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
         return (*self._checked_pair(x, y), weight)
 
-    # Files
-
     def get_config(self):
         parts = {"encoder": self.encoder, "decoder": self.decoder, "corruption": self.corruption}
         parts = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
@@ -296,14 +271,9 @@ class Autoencoder(keras.Model):
 def load_model(path: str | PathLike, **as_in_keras: Any):
     """Loads a `.keras` file, first importing the modules of `aelib` that it names.
 
-    Keras knows a class by its registered name only once its module has been imported.
-
     Args:
-        path: the file.
+        path: the file. `ValueError` is raised if it is missing or damaged.
         **as_in_keras: `custom_objects`, `compile`, `safe_mode` of `keras.models.load_model`.
-
-    Raises:
-        ValueError: if there is no Keras file at `path`.
     """
     path = Path(path)
     try:
@@ -313,9 +283,8 @@ def load_model(path: str | PathLike, **as_in_keras: Any):
                 raise ValueError(f"its config has {size:,} bytes")
             config = json.dumps(json.loads(archive.read("config.json")))
     except Exception as error:  # a damaged archive raises some ten kinds
-        raise ValueError(
-            f"No Keras model can be read there ({error}). Received: path={path}"
-        ) from error
+        fault = f"No Keras model can be read there ({error})"
+        raise ValueError(f"{fault}. Received: path={path}") from error
     for module in sorted(set(re.findall(r'"module": "(aelib\.\w+)"', config))):
         import_module(module)
     return keras.models.load_model(path, **as_in_keras)
@@ -326,6 +295,5 @@ def _as_float32(name: str, values, rank: int) -> np.ndarray:
 
 
 def _fits(shape: tuple, expected: tuple) -> bool:
-    return len(shape) == len(expected) and all(
-        wanted in (None, got) for got, wanted in zip(shape, expected, strict=True)
-    )
+    pairs = zip(shape, expected, strict=False)
+    return len(shape) == len(expected) and all(wanted in (None, got) for got, wanted in pairs)

@@ -29,10 +29,8 @@ def uniform(shape, generator: keras.random.SeedGenerator):
 
 
 def position_of_replica(images):
-    """The position in the whole batch of the first of the `images` that this replica has.
-
-    Where replicas have unequal shares (a last batch that does not divide) some images share noise.
-    """
+    """The position in the whole batch of the first of the `images` that this replica has."""
+    # Where replicas have unequal shares, in a last batch that does not divide, some share noise.
     return ops.cast(_replica(), "int64") * images
 
 

@@ -10,8 +10,7 @@ from aelib.training import layers_of
 class TransposedDense(keras.layers.Layer):
     """A dense layer whose kernel is the transpose of another's: tied weights.
 
-    Both layers train one kernel, before and after saving and loading; this one adds only
-    its own bias.
+    Both layers train one kernel, before and after saving and loading; this one adds only its bias.
 
     Args:
         dense: the `keras.layers.Dense` whose kernel is shared. Build it first, for
@@ -37,17 +36,13 @@ class TransposedDense(keras.layers.Layer):
 
     def build(self, input_shape):
         if not self.dense.built:
-            raise ValueError(
-                "Build the dense layer before its transpose. "
-                f"Received: dense={self.dense.name!r}, which has no kernel yet"
-            )
+            received = f"dense={self.dense.name!r}, which has no kernel yet"
+            raise ValueError(f"Build the dense layer before its transpose. Received: {received}")
         inputs, units = self.dense.kernel.shape
         if input_shape[-1] != units:
-            raise ValueError(
-                f"The last axis must hold the {units} units of the dense layer. "
-                f"Received: input_shape={tuple(input_shape)}"
-            )
-        self.bias = self.add_weight(name="bias", shape=(inputs,), initializer="zeros")
+            expected = f"the {units} units of the dense layer"
+            raise ValueError(f"The last axis must hold {expected}. Received: {input_shape=}")
+        self.bias = self.add_weight((inputs,), "zeros", name="bias")
 
     def call(self, z):
         return self.activation(ops.matmul(z, ops.transpose(self.dense.kernel)) + self.bias)
@@ -56,16 +51,13 @@ class TransposedDense(keras.layers.Layer):
         return (*input_shape[:-1], self.dense.kernel.shape[0])
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "dense": keras.saving.serialize_keras_object(self.dense),
-            "activation": keras.activations.serialize(self.activation),
-        }
+        dense = keras.saving.serialize_keras_object(self.dense)
+        activation = keras.activations.serialize(self.activation)
+        return {**super().get_config(), "dense": dense, "activation": activation}
 
     @classmethod
     def from_config(cls, config):
-        name = config["dense"]["config"]["name"]
-        dense = keras.saving.get_registered_object(f"tied>{name}")
+        dense = keras.saving.get_registered_object(f"tied>{config['dense']['config']['name']}")
         if dense is None:
             dense = keras.saving.deserialize_keras_object(config["dense"])
         return cls(**{**config, "dense": dense})

@@ -2,8 +2,7 @@
 
 Keras returns to Python after every step for its logs, has `tf.data` copy every batch out of the
 images with threads that the matrix products need, and writes Adam's step as a dozen passes over
-the weights. Here 50 steps run for each return, the step gathers its own rows, and Adam takes one
-pass. benchmarks/README.md says what each is worth.
+the weights. benchmarks/README.md says what each of the three changes is worth.
 
 Names that Keras does not document are used here only, and where one is missing Keras's own,
 slower, code runs.
@@ -51,12 +50,9 @@ def gathered(data):
 
 
 def fuse_adam(optimizer) -> None:
-    """Gives a plain `keras.optimizers.Adam` TensorFlow's kernel for its step.
+    """Gives a plain `keras.optimizers.Adam` TensorFlow's kernel: the same step, in one pass.
 
-    Keras writes the step as a dozen element-wise operations, each of which reads and writes
-    arrays as large as the weights; in small dense networks they take a fifth of the time.
-    The kernel computes the same formula in one pass. The class, its config and its
-    variables stay as they are; other optimizers are left alone.
+    Its class, config and variables stay as they are; other optimizers are left alone.
 
     Reference: Kingma & Ba, "Adam: a method for stochastic optimization", 2015, end of section 2.
     """
@@ -106,9 +102,8 @@ def is_array(values: Any) -> bool:
 
 def in_batches(function: Callable, values):
     """`function` of arrays (nested at will), a thousand rows at a time, as float32 arrays."""
-    count = len(keras.tree.flatten(values)[0])
     parts = []
-    for start in range(0, count, _BATCH):
+    for start in range(0, len(keras.tree.flatten(values)[0]), _BATCH):
         some = keras.tree.map_structure(lambda a: tf.constant(a[start : start + _BATCH]), values)  # noqa: B023
         parts.append(keras.tree.map_structure(_to_float32, function(some)))
     return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
@@ -123,9 +118,9 @@ def split(arrays: tuple, share: float) -> tuple[tuple, tuple]:
     count = len(keras.tree.flatten(arrays)[0])
     first = int(count * (1 - share))
     if not 0 < share < 1 or not 0 < first < count:
+        received = f"validation_split={share} for {count} images"
         raise ValueError(
-            "`validation_split` must leave images on both sides. "
-            f"Received: validation_split={share} for {count} images"
+            f"`validation_split` must leave images on both sides. Received: {received}"
         )
     training = keras.tree.map_structure(lambda array: array[:first], arrays)
     return training, keras.tree.map_structure(lambda array: array[first:], arrays)
