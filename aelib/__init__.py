@@ -13,74 +13,22 @@ if os.environ.get("AELIB_VERBOSE") != "1":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 if TYPE_CHECKING:
-    from aelib import (
-        autoencoder,
-        bits_back,
-        claims,
-        compression,
-        contractive,
-        data,
-        denoising,
-        disentanglement,
-        information,
-        ladder,
-        latent,
-        losses,
-        metrics,
-        noise,
-        pca,
-        plots,
-        published,
-        recipes,
-        retrieval,
-        sampling,
-        semi_supervised,
-        sparse,
-        stacked,
-        tied,
-        total_correlation,
-        training,
-        variational,
-    )
+    # isort: off
+    from aelib import autoencoder, bits_back, claims, compression, contractive, data, denoising
+    from aelib import disentanglement, information, ladder, latent, losses, metrics, noise, pca
+    from aelib import plots, published, recipes, retrieval, sampling, semi_supervised, sparse
+    from aelib import stacked, tied, total_correlation, training, variational
     from aelib.autoencoder import load_model
+    # isort: on
 
 # Every module of the library, in the order in which they may import each other: a module
 # imports earlier ones only. Nothing imports `aelib.runner`.
 MODULES = (
-    "_checks",
-    "_files",
-    "_quiet",
-    "data",
-    "_format",
-    "published",
-    "claims",
-    "information",
-    "pca",
-    "losses",
-    "noise",
-    "training",
-    "tied",
-    "autoencoder",
-    "sparse",
-    "denoising",
-    "contractive",
-    "stacked",
-    "_partly_labelled",
-    "ladder",
-    "semi_supervised",
-    "sampling",
-    "variational",
-    "latent",
-    "retrieval",
-    "_container",
-    "bits_back",
-    "compression",
-    "total_correlation",
-    "disentanglement",
-    "recipes",
-    "metrics",
-    "plots",
-)
+    "_checks _files _quiet data _format published claims information pca losses noise "
+    "training tied autoencoder sparse denoising contractive stacked _partly_labelled "
+    "ladder semi_supervised sampling variational latent retrieval _container bits_back "
+    "compression total_correlation disentanglement recipes metrics plots"
+).split()
 
 __all__ = [*(name for name in MODULES if name[0] != "_"), "__version__", "load_model", "start"]
 

@@ -9,7 +9,7 @@ names of Keras stand in `aelib/training.py` alone; a module holds one idea.
 import ast
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -127,7 +127,7 @@ class Module:
                 yield "keras", f"{owner}.{name}"
 
 
-def faults(package: Path, order: tuple[str, ...]) -> list[str]:
+def faults(package: Path, order: Sequence[str]) -> list[str]:
     """What breaks a rule in the package at `package`, one line each."""
     read = [Module(package, path) for path in sorted(package.rglob("*.py"))]
     modules = {module.name: module for module in read}
@@ -145,7 +145,7 @@ def faults(package: Path, order: tuple[str, ...]) -> list[str]:
     return found
 
 
-def _order(modules: dict[str, Module], order: tuple[str, ...]) -> Iterator[str]:
+def _order(modules: dict[str, Module], order: Sequence[str]) -> Iterator[str]:
     parts = {module.part for module in modules.values()} - {"", "runner"}
     for part in sorted(parts ^ set(order)):
         yield f"{part} is {'not in MODULES' if part in parts else 'in MODULES and nowhere else'}"
