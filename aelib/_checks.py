@@ -82,5 +82,12 @@ def same_length(**arrays: Any) -> None:
         raise ValueError(f"{names} must have the same length. Received: {received}")
 
 
+def items(name: str, values: Any) -> list:
+    """A list or tuple with something in it."""
+    if not isinstance(values, list | tuple) or not values:
+        _refuse(name, values, "a list that is not empty")
+    return list(values)
+
+
 def _refuse(name: str, value: Any, expected: str):
     raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")

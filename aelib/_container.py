@@ -13,6 +13,11 @@ import zlib
 
 import numpy as np
 
+try:
+    from constriction import stream as stream
+except ImportError as error:
+    raise ImportError("An entropy coder is needed: pip install 'aelib[compression]'") from error
+
 _HEADER = struct.Struct("<8sHII8s")
 _CHECKSUM = struct.Struct("<I")
 _VERSION = 1

@@ -9,13 +9,12 @@ import math
 
 import keras
 import numpy as np
-from constriction import stream
 from keras import ops
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from aelib._checks import array
-from aelib._container import digest, pack, unpack
+from aelib._container import digest, pack, stream, unpack
 from aelib.losses import BernoulliCrossEntropy
 from aelib.variational import VariationalAutoencoder
 

@@ -10,12 +10,11 @@ from typing import Any
 
 import keras
 import numpy as np
-from constriction import stream
 from keras import ops
 from numpy.typing import ArrayLike, NDArray
 
 from aelib._checks import number
-from aelib._container import digest, pack, unpack, weights_of
+from aelib._container import digest, pack, stream, unpack, weights_of
 from aelib._files import write_whole as write_file  # noqa: F401  (a public name of this module)
 from aelib.autoencoder import Autoencoder
 from aelib.bits_back import BitsBackCoder  # noqa: F401  (a public name of this module)

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from aelib._checks import array, number, whole
+from aelib._checks import array, items, number, whole
 from aelib._partly_labelled import PartlyLabelled, refuse_weights
 from aelib.denoising import GaussianCorruption
 from aelib.noise import random_states
@@ -65,13 +65,12 @@ class LadderNetwork(PartlyLabelled):
         reconstruction_weights: Sequence[float] | None = None,
         **kwargs,
     ):
-        units = tuple(whole("units", size, 1) for size in units)
-        if not units:
-            raise ValueError(f"`units` must hold at least one size. Received: units={units}")
+        units = tuple(whole("units", size, 1) for size in items("units", units))
         n_classes = whole("n_classes", n_classes, 2)
         if reconstruction_weights is None:
             reconstruction_weights = (1000.0, 10.0, *[0.1] * len(units))
-        costs = tuple(number("reconstruction_weights", cost, 0) for cost in reconstruction_weights)
+        costs = items("reconstruction_weights", reconstruction_weights)
+        costs = tuple(number("reconstruction_weights", cost, 0) for cost in costs)
         if len(costs) != len(units) + 2:
             expected = f"`reconstruction_weights` must hold {len(units) + 2} numbers"
             raise ValueError(f"{expected}. Received: reconstruction_weights={costs}")

@@ -44,7 +44,7 @@ class _PixelLoss(keras.losses.Loss):
             _same_shape(y_true, weights, "sample_weight")
         values = per_image(weights * self._checked(y_true, y_pred))
         # The mean over images, and each replica's share of it, as Keras takes it.
-        return PerImage(self.reduction, dtype=self.dtype)(values, values)
+        return _PerImage(self.reduction, dtype=self.dtype)(values, values)
 
     def call(self, y_true, y_pred):
         return per_image(self._checked(y_true, y_pred))
@@ -54,7 +54,7 @@ class _PixelLoss(keras.losses.Loss):
         return self.per_pixel(y_true, y_pred)
 
 
-class PerImage(keras.losses.Loss):
+class _PerImage(keras.losses.Loss):
     """Takes the mean of values that are a loss already, `(batch,)`, as Keras takes it of any."""
 
     def __init__(self, reduction: str = "sum_over_batch_size", **kwargs):

@@ -13,7 +13,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import ArrayLike
 
-from aelib._checks import array, layer, whole
+from aelib._checks import array, items, layer, whole
 from aelib.autoencoder import Autoencoder
 from aelib.losses import BernoulliCrossEntropy, SquaredError
 from aelib.tied import TransposedDense
@@ -97,12 +97,12 @@ def pretrain(
     networks", 2006; Vincent et al., "Stacked denoising autoencoders", 2010, section 3.5.
     """
     x = array("x", x, rank=2)
-    if not isinstance(units, list | tuple) or not units:
-        raise ValueError(f"`units` must be a list of sizes. Received: units={units!r}")
     batch_size = whole("batch_size", batch_size, 1)
     shared = {"epochs": epochs, "corruption": corruption, "sparsity": sparsity}
     shared |= {"activation": activation, "loss": loss, "optimizer": optimizer}
-    settings = _per_layer(len(units), units=[whole("units", size, 1) for size in units], **shared)
+    settings = _per_layer(
+        len(units), units=[whole("units", size, 1) for size in items("units", units)], **shared
+    )
     rounds = [whole("epochs", each.pop("epochs"), 1) for each in settings]
     # All pairs are built before the first is trained, so that errors show at once.
     pairs, shape = [], x.shape[1:]

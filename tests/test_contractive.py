@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, ops
-from keras.src.testing import TestCase
 
 import aelib
 from aelib import contractive
@@ -225,19 +224,6 @@ def test_positions_add_up(x):
     parts = sum(float(own_penalty(dense, sequence[:, i])) for i in range(3))
     np.testing.assert_allclose(float(own_penalty(dense, sequence)), parts)
     np.testing.assert_allclose(ops.mean(jacobian_penalty(dense, sequence)), parts)
-
-
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_keras_finds_it_a_well_behaved_layer(activation):
-    TestCase().run_layer_test(
-        ContractiveDense,
-        init_kwargs={"units": 4, "activation": activation, "weight": 0.1},
-        input_shape=(3, 6),
-        expected_output_shape=(3, 4),
-        expected_num_trainable_weights=2,
-        expected_num_losses=1,
-        supports_masking=True,
-    )
 
 
 @pytest.mark.parametrize("activation", ["gelu", "softmax", keras.activations.elu])

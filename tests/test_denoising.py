@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras.src.testing import TestCase
 from scipy import stats
 
 from aelib.autoencoder import Autoencoder, load_model
@@ -86,20 +85,6 @@ def test_a_masked_pixel_is_zero_even_where_the_image_is_not_finite():
 
 @every
 class TestEveryCorruption:
-    def test_it_passes_the_layer_test_of_keras(self, cls, arguments):
-        TestCase().run_layer_test(
-            cls,
-            init_kwargs={**arguments, "seed": 1},
-            input_shape=(4, 6, 5, 1),
-            call_kwargs={"training": True},
-            expected_output_shape=(4, 6, 5, 1),
-            expected_num_trainable_weights=0,
-            expected_num_non_trainable_weights=0,
-            expected_num_seed_generators=1,
-            expected_num_losses=0,
-            supports_masking=True,
-        )
-
     def test_inference_leaves_the_image_alone(self, cls, arguments):
         x, layer = gray((4, 6, 5, 1)), cls(**arguments)
         for training in (False, None):

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
-from keras.src.testing import TestCase
 from scipy import special
 
 import aelib
@@ -270,18 +269,6 @@ def test_the_combinator_is_that_of_numpy():
     np.testing.assert_array_equal(layer.a, start)
     layer.a.assign(a)
     np.testing.assert_allclose(layer(z, u), combined(a, z, u), rtol=1e-12)
-
-
-def test_keras_finds_the_combinator_a_well_behaved_layer():
-    TestCase().run_layer_test(
-        Combinator,
-        init_kwargs={},
-        input_shape={"z_shape": (3, 4), "u_shape": (3, 4)},
-        run_training_check=False,  # which gives a layer one input only
-        expected_output_shape=(3, 4),
-        expected_num_trainable_weights=1,
-        supports_masking=False,
-    )
 
 
 @pytest.mark.parametrize("labelled", SHARES.values(), ids=SHARES)

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
-from keras.src.testing import TestCase
 from scipy.special import rel_entr
 
 import aelib
@@ -245,25 +244,6 @@ class TestK:
         model.fit(images, epochs=3, batch_size=10, verbose=0)
         moved = np.abs(dense.kernel.numpy() - before).max(axis=0)
         assert moved[7] == 0 and moved.max() > 0
-
-
-class TestEveryLayer(TestCase):
-    def test_it_passes_the_conformance_test_of_keras(self):
-        for cls, arguments, states, terms in (
-            (L1Sparsity, {"weight": 0.1}, 0, 1),
-            (KLSparsity, {"target": 0.1, "weight": 1.0}, 0, 1),
-            (KLSparsity, {"target": 0.1, "weight": 1.0, "momentum": 0.9}, 2, 1),
-            (KSparse, {"k": 3}, 1, 0),
-        ):
-            self.run_layer_test(
-                cls,
-                init_kwargs=arguments,
-                input_shape=(4, 8),
-                expected_output_shape=(4, 8),
-                expected_num_trainable_weights=0,
-                expected_num_non_trainable_weights=states,
-                expected_num_losses=terms,
-            )
 
 
 @penalty
