@@ -100,9 +100,8 @@ def pretrain(
     batch_size = whole("batch_size", batch_size, 1)
     shared = {"epochs": epochs, "corruption": corruption, "sparsity": sparsity}
     shared |= {"activation": activation, "loss": loss, "optimizer": optimizer}
-    settings = _per_layer(
-        len(units), units=[whole("units", size, 1) for size in items("units", units)], **shared
-    )
+    units = [whole("units", size, 1) for size in items("units", units)]
+    settings = _per_layer(len(units), units=units, **shared)
     rounds = [whole("epochs", each.pop("epochs"), 1) for each in settings]
     # All pairs are built before the first is trained, so that errors show at once.
     pairs, shape = [], x.shape[1:]
