@@ -78,7 +78,7 @@ class LadderNetwork(PartlyLabelled):
         super().__init__(_Encoder((*units, n_classes), policy), _Decoder(policy), **kwargs)
         self.units = units
         self.n_classes = n_classes
-        self.noise = GaussianCorruption(noise, dtype="float32")  # of every layer
+        self.noise = GaussianCorruption(number("noise", noise, 0), dtype="float32")
         self.reconstruction_weights = costs
         self._denoise = tf.function(lambda x: self._both_ways(x, lambda z: z, False)[2][0])
         self._decoder_graph = tf.function(self._from_logits, reduce_retracing=True)

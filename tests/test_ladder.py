@@ -361,7 +361,7 @@ def test_a_ladder_has_the_published_sizes():
         ({"units": (5, 2.5)}, "units"),
         ({"n_classes": 1}, "n_classes"),
         ({"n_classes": 2.0}, "n_classes"),
-        ({"noise": -0.1}, "stddev"),
+        ({"noise": -0.1}, "noise"),
         ({"reconstruction_weights": (1.0, 2.0)}, "reconstruction_weights"),
         ({"units": (5,), "reconstruction_weights": (1.0, -2.0, 1.0)}, "reconstruction_weights"),
     ],
