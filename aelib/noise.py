@@ -41,11 +41,11 @@ def in_table(kind: str, position, rows, shape: tuple):
 
 
 @contextmanager
-def repeated(states: list[keras.Variable], seed: int = SEED) -> Iterator[None]:
+def repeated(states: list[keras.Variable]) -> Iterator[None]:
     """Inside, what draws from these states draws the same each time; outside, it goes on."""
     before = [state.numpy() for state in states]
     for number, state in enumerate(states):
-        state.assign([seed + number, 0])
+        state.assign([SEED + number, 0])
     try:
         yield
     finally:

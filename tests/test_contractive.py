@@ -13,6 +13,7 @@ import aelib
 from aelib import contractive
 from aelib.autoencoder import TransposedDense
 from aelib.contractive import ContractiveAutoencoder, ContractiveDense, jacobian_penalty
+from aelib.denoising import MaskingCorruption
 from aelib.losses import SquaredError
 
 ACTIVATIONS = ["sigmoid", "tanh", "relu", "linear"]
@@ -544,8 +545,20 @@ np.testing.assert_allclose(two, one, rtol=1e-4)
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_an_unknown_estimator_and_a_corruption_are_refused(make_parts):
+def test_an_unknown_estimator_and_a_corruption_that_is_none_are_refused(make_parts):
     with pytest.raises(ValueError, match="Received: estimator='exakt'"):
         ContractiveAutoencoder(*make_parts(), 0.1, "exakt")
     with pytest.raises(ValueError, match="Received: corruption="):
-        ContractiveAutoencoder(*make_parts(), 0.1, corruption=layers.GaussianNoise(0.1))
+        ContractiveAutoencoder(*make_parts(), 0.1, corruption=0.1)
+
+
+def test_a_contractive_denoiser_is_contracted_where_its_input_is(make_parts, images):
+    """A corruption that hides everything: the encoder sees 0, the target is the clean image."""
+    model = ContractiveAutoencoder(*make_parts(), 0.1, corruption=MaskingCorruption(1.0))
+    model.compile("sgd", SquaredError())
+    shown = model.evaluate(images, verbose=0, return_dict=True)
+    hidden = np.zeros_like(images)
+    penalty = np.mean(jacobian_penalty(model.encoder, hidden))
+    error = float(SquaredError()(images, model(hidden)))
+    np.testing.assert_allclose(shown["contraction"], penalty, rtol=1e-5)
+    np.testing.assert_allclose(shown["loss"], error + 0.1 * penalty, rtol=1e-5)

@@ -35,7 +35,7 @@ MISTAKES = {
     ],
     "noise": [
         ("(position + ops.arange(rows", "(0 * position + ops.arange(rows"),
-        ("state.assign([seed + number, 0])", "pass"),
+        ("state.assign([SEED + number, 0])", "pass"),
     ],
     "training": [
         ("lr=tf.cast(learning_rate, variable.dtype)", "lr=tf.cast(2 * learning_rate, variable.dtype)"),
