@@ -83,8 +83,8 @@ def same_length(**arrays: Any) -> None:
 
 
 def items(name: str, values: Any) -> list:
-    """A list or tuple with something in it."""
-    if not isinstance(values, list | tuple) or not values:
+    """A list, tuple or array with something in it."""
+    if not isinstance(values, list | tuple | np.ndarray) or not len(values):
         _refuse(name, values, "a list that is not empty")
     return list(values)
 
