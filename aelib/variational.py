@@ -127,6 +127,7 @@ class VariationalAutoencoder(Autoencoder):
         inputs = keras.tree.map_shape_structure(keras.KerasTensor, input_shape)
         h, others = first(self.encoder(inputs))
         self._code_shape = self._check_code(h.shape)
+        self._conditional = bool(others)
         self.decoder(beside(keras.KerasTensor((None, *self._code_shape)), others))
 
     def _check_code(self, encoder_shape) -> tuple:
@@ -252,6 +253,8 @@ class VariationalAutoencoder(Autoencoder):
         seed = None if seed is None else whole("seed", seed)
         if not self.built:
             raise ValueError(f"Call the model first, which builds it. Received: n={n}")
+        if self._conditional:
+            raise ValueError(f"Decode [z, condition] of your own: decode(...). Received: n={n}")
         z = np.random.default_rng(seed).standard_normal((n, *self._code_shape), dtype="float32")
         return np.clip(self.decode(z), 0, 1)
 
@@ -308,6 +311,8 @@ class VariationalAutoencoder(Autoencoder):
     def _checked_images(self, x):
         if self.loss is None:
             raise ValueError("Compile the model with a likelihood first. Received: loss=None")
+        if not hasattr(x, "shape"):
+            raise ValueError(f"`x` must be an array of images. Received: {type(x).__name__}")
         x, _ = self._checked_pair(x, None)
         self._build_on(x)
         return x

@@ -749,3 +749,41 @@ def test_what_does_not_go_together_is_refused(make_model, make_parts, images):
         model.active_units(images[:1])
     with pytest.raises(ValueError, match="Received: loss=None"):
         VariationalAutoencoder(*encoder_of(make_parts)).elbo(images)
+
+
+def conditional(seed=0):
+    """Both halves are told a condition of three classes."""
+    keras.utils.set_random_seed(seed)
+    image, told = keras.Input((12, 10, 1)), keras.Input((3,))
+    h = layers.Dense(4)(layers.Concatenate()([layers.Flatten()(image), told]))
+    z, again = keras.Input((2,)), keras.Input((3,))
+    x_hat = layers.Dense(120)(layers.Concatenate()([z, again]))
+    decoder = keras.Model([z, again], layers.Reshape((12, 10, 1))(x_hat))
+    model = VariationalAutoencoder(keras.Model([image, told], [h, told]), decoder, samples=2)
+    model.compile(keras.optimizers.Adam(1e-2), BernoulliCrossEntropy())
+    return model
+
+
+def test_a_conditional_model_trains_decodes_and_survives_its_file(images, tmp_path):
+    told = np.eye(3, dtype="float32")[np.arange(40) % 3]
+    model = conditional()
+    history = model.fit([images, told], images, epochs=20, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    z, condition = model.encode([images, told])
+    assert z.shape == (40, 2) and (condition == told).all()
+    x_hat = model.decode([z, told])
+    np.testing.assert_allclose(model.predict([images, told], verbose=0), x_hat, rtol=1e-4)
+    other = model.decode([z, np.roll(told, 1, axis=1)])
+    assert np.abs(other - x_hat).max() > 1e-3
+    model.save(tmp_path / "model.keras")
+    loaded = aelib.load_model(tmp_path / "model.keras")
+    a, b = (m.evaluate([images, told], images, verbose=0) for m in (model, loaded))
+    np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_what_a_conditional_model_cannot_know_is_refused(images):
+    model = conditional()
+    with pytest.raises(ValueError, match="Decode .z, condition.*Received: n=2"):
+        model.generate(2)
+    with pytest.raises(ValueError, match="Received: list"):
+        model.elbo([images, np.eye(3)[np.arange(40) % 3]])
