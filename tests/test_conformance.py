@@ -438,6 +438,8 @@ def test_a_model_trains_evaluates_and_predicts(case, jit):
     shown, again = (
         model.evaluate(*data, batch_size=10, verbose=0, return_dict=True) for _ in range(2)
     )
+    # Keras 3.13 gives tensors where a step leaves a metric out.
+    shown, again = ({key: float(value) for key, value in d.items()} for d in (shown, again))
     assert shown == pytest.approx(again, rel=1e-6)
     assert shown == pytest.approx({key: history[f"val_{key}"][-1] for key in shown}, rel=1e-4)
     assert model.reconstruct(images()).shape == IMAGES
