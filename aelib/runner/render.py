@@ -10,10 +10,11 @@ from pathlib import Path
 import click
 import nbformat
 
+from aelib._files import write_whole
 from aelib.runner import UsageError
 from aelib.runner.notebooks import Notebook, checkout, choose
 from aelib.runner.plan import make_plans, resolve_data_folder
-from aelib.runner.results import Outcome, write_text
+from aelib.runner.results import Outcome
 from aelib.runner.runs import Folder, run
 
 _DATASETS = {"mnist", "faces"}  # stored outputs show the real MNIST and the embedded faces
@@ -82,7 +83,7 @@ def _write_back(notebook: Notebook, outcome: Outcome, executed: Path) -> None:
     text = nbformat.writes(rendered) + "\n"
     if len(text.encode()) >= _LARGEST:
         raise UsageError(f"it has {len(text.encode()):,} bytes, {_LARGEST:,} are too many")
-    write_text(notebook.path, text)
+    write_whole(notebook.path, text)
 
 
 @click.command()

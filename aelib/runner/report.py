@@ -12,11 +12,12 @@ from typing import Any
 import jinja2
 import markupsafe
 
+from aelib._files import write_whole
 from aelib._format import mark
 from aelib.published import PUBLISHED
 from aelib.runner import UsageError, table
 from aelib.runner.notebooks import Notebook, checkout, numbered
-from aelib.runner.results import Outcome, read_results, write_text
+from aelib.runner.results import Outcome, read_results
 from aelib.runner.task import Fault
 
 _PICTURES = 4  # of each notebook
@@ -65,7 +66,7 @@ def write_index(folder: Path, outcomes: list[Outcome]) -> Path:
     )
     path = folder / "index.html"
     try:
-        write_text(path, page)
+        write_whole(path, page)
     except OSError as error:
         raise UsageError(f"The report cannot be written: {error}.") from None
     return path
@@ -89,7 +90,7 @@ def update_readme(path: Path, outcomes: list[Outcome]) -> None:
             f"with the table's place between them. Received: {count} such places"
         )
     if changed != text:
-        write_text(path, changed)
+        write_whole(path, changed)
 
 
 def _finished(path: Path) -> Outcome:

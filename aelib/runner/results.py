@@ -3,12 +3,12 @@
 import importlib.metadata
 import json
 import math
-import os
 import platform
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from aelib._files import write_whole
 from aelib.claims import Claim
 from aelib.runner import UsageError
 from aelib.runner.task import Fault
@@ -115,20 +115,7 @@ def read_results(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes `content` so that the file is either whole or not there."""
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes `text` so that the file is either whole or as it was before."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _read_events(path: Path) -> list[dict]:
