@@ -585,25 +585,6 @@ def test_halves_that_do_not_say_their_shapes_are_built_by_the_first_call(images)
 # Weights
 
 
-@pytest.mark.parametrize("from_logits", [True, False, None])
-def test_a_pixel_of_weight_zero_is_missing(images, from_logits):
-    """The loss is that of the other pixels, and what stands in the missing ones plays no part."""
-    loss = SquaredError() if from_logits is None else BernoulliCrossEntropy(from_logits)
-    rng = np.random.default_rng(1)
-    weights = (rng.random(images.shape) < 0.5).astype("float32")
-    x_hat = rng.random(images.shape).astype("float32")
-    seen = [
-        loss.call(y[None], p[None])
-        for y, p in zip(images.reshape(-1, 1), x_hat.reshape(-1, 1), strict=True)
-    ]
-    expected = (np.ravel(seen) * weights.ravel()).sum() / 40
-    np.testing.assert_allclose(loss(images, x_hat, weights), expected, rtol=1e-5)
-    other = np.where(weights > 0, images, 1 - images)
-    np.testing.assert_allclose(loss(other, x_hat, weights), expected, rtol=1e-5)
-    doubled = loss(images, x_hat, 2 * np.ones_like(images))
-    np.testing.assert_allclose(doubled, 2 * loss(images, x_hat), rtol=1e-5)
-
-
 def test_fit_and_evaluate_take_weights_per_image_and_per_pixel(make_model, images):
     model = make_model()
     per_image = np.random.default_rng(1).random(40).astype("float32")

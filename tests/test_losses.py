@@ -141,3 +141,24 @@ def test_a_standard_deviation_is_a_finite_number_above_zero(stddev):
 def test_from_logits_is_a_bool():
     with pytest.raises(ValueError, match="Received: from_logits='yes'"):
         losses.BernoulliCrossEntropy(from_logits="yes")
+
+
+@pytest.mark.parametrize("from_logits", [True, False, None])
+def test_a_pixel_of_weight_zero_is_missing(images, from_logits):
+    """The loss is that of the other pixels, and what stands in the missing ones plays no part."""
+    loss = (
+        losses.SquaredError() if from_logits is None else losses.BernoulliCrossEntropy(from_logits)
+    )
+    rng = np.random.default_rng(1)
+    weights = (rng.random(images.shape) < 0.5).astype("float32")
+    x_hat = rng.random(images.shape).astype("float32")
+    seen = [
+        loss.call(y[None], p[None])
+        for y, p in zip(images.reshape(-1, 1), x_hat.reshape(-1, 1), strict=True)
+    ]
+    expected = (np.ravel(seen) * weights.ravel()).sum() / 40
+    np.testing.assert_allclose(loss(images, x_hat, weights), expected, rtol=1e-5)
+    other = np.where(weights > 0, images, 1 - images)
+    np.testing.assert_allclose(loss(other, x_hat, weights), expected, rtol=1e-5)
+    doubled = loss(images, x_hat, 2 * np.ones_like(images))
+    np.testing.assert_allclose(doubled, 2 * loss(images, x_hat), rtol=1e-5)

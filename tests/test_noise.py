@@ -73,5 +73,6 @@ def test_repeated_states_draw_the_same_and_training_goes_on():
     for _ in range(2):
         with noise.repeated(states):
             inside.append(corruption(x, training=True).numpy())
+        corruption(x, training=True), twin(x, training=True)
     np.testing.assert_array_equal(*inside)
     np.testing.assert_array_equal(corruption(x, training=True), twin(x, training=True))
