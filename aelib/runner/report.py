@@ -215,7 +215,9 @@ def _pictures(executed: Path) -> list[dict[str, str]]:
         for output in cell.get("outputs", []):
             picture = output.get("data", {}).get("image/png")
             if picture and len(pictures) < _PICTURES:
-                pictures.append({"source": _data_uri("".join(picture)), "caption": caption})
+                alt = output.get("metadata", {}).get("image/png", {}).get("alt", caption)
+                source = _data_uri("".join(picture))
+                pictures.append({"source": source, "caption": caption, "alt": alt})
     return pictures
 
 

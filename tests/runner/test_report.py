@@ -74,7 +74,8 @@ def test_shows_the_first_pictures_and_scales_large_ones_down(results, tmp_path):
     file = io.BytesIO()
     noise.save(file, "PNG")
     data = {"image/png": base64.b64encode(file.getvalue()).decode()}
-    output = nbformat.v4.new_output("display_data", data)
+    alt = {"image/png": {"alt": "six steps to the first axis"}}
+    output = nbformat.v4.new_output("display_data", data, metadata=alt)
     cells = [
         nbformat.v4.new_markdown_cell("# 02 PCA\n\n> What is *kept*?"),
         nbformat.v4.new_markdown_cell("## The `six` steps"),
@@ -85,6 +86,7 @@ def test_shows_the_first_pictures_and_scales_large_ones_down(results, tmp_path):
     assert aelib("report", results, cwd=tmp_path)[0] == 0
     page = (results / "index.html").read_text()
     assert page.count("<img") == 4 and "What is kept?" in page and "The six steps" in page
+    assert page.count('alt="six steps to the first axis"') == 4
     assert len(page) < 4 * len(data["image/png"]) / 2
 
 
