@@ -76,6 +76,18 @@ def test_the_kl_is_summed_over_latents_and_averaged_over_images():
     np.testing.assert_allclose(layer.losses[0], each.mean(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.5, 4.0])
+def test_the_weight_is_the_beta_of_the_kl_and_the_metric_shows_the_kl(weight):
+    h = np.random.default_rng(0).normal(size=(7, 6)).astype("float32")
+    layer = GaussianSampling(weight)
+    layer(h)
+    kl = gaussian_kl(h[:, :3], h[:, 3:]).mean()
+    np.testing.assert_allclose(layer.losses[0], weight * kl, rtol=1e-5)
+    np.testing.assert_allclose(layer.metrics[0].result(), kl, rtol=1e-5)
+    with pytest.raises(ValueError, match="Received: weight=-1"):
+        GaussianSampling(-1)
+
+
 def test_gradients_reach_mean_and_log_variance():
     h = tf.constant(np.concatenate([MEAN, LOG_VAR])[None], "float32")
     layer = GaussianSampling(seed=1)
