@@ -68,7 +68,7 @@ def array(name: str, values: Any, *, rank: int = 0, exact: bool = False) -> np.n
     if values.ndim < rank or (exact and values.ndim != rank) or not values.size:
         expected = f"have rank {rank}{'' if exact else ' or more'} and must not be empty"
         raise ValueError(f"`{name}` must {expected}. Received: {name}.shape={values.shape}")
-    if not np.isfinite(values).all():
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
         received = f"{name} with {(~np.isfinite(values)).sum()} NaN or infinite values"
         raise ValueError(f"`{name}` must be finite. Received: {received}")
     return values

@@ -94,7 +94,7 @@ class PartlyLabelled(Autoencoder):
         """The probability of each class: `(n, ...)` to float32 `(n, classes)`."""
         return special.softmax(self.predict_labels(x), axis=-1)
 
-    def _checked_pair(self, x, y):
+    def _checked_pair(self, x, y, weights=None):
         x = self._checked("x", x)
         _require(y)
         y = np.atleast_1d(y)

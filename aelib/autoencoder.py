@@ -4,14 +4,8 @@ Arrays that are empty, of the wrong rank or not finite, targets outside [0, 1] u
 loss, and other invalid arguments raise `ValueError`.
 """
 
-import json
-import re
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -19,22 +13,25 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from aelib._checks import array, layer, same_length
+from aelib._checks import layer, same_length, whole
+from aelib._inputs import as_arrays, cast, checked_batch, finite, fits, is_array
+from aelib._loading import load_model as load_model  # a public name here too
+from aelib._loss_checks import check_activation, check_export, check_penalties, check_target
 from aelib.losses import BernoulliCrossEntropy, check_probabilities
 from aelib.noise import random_states, repeated
 from aelib.tied import TransposedDense as TransposedDense  # a public name here too
 from aelib.tied import tied_layers, tied_scope
 from aelib.training import (
     STEPS_PER_EXECUTION,
+    Rows,
+    executing,
     fuse_adam,
     gathered,
     in_batches,
-    is_array,
     rows,
     split,
+    told,
 )
-
-_LARGEST_CONFIG = 2**26  # bytes
 
 
 @keras.saving.register_keras_serializable(package="aelib")
@@ -53,7 +50,8 @@ class Autoencoder(keras.Model):
         decoder: layer or model from codes to images of the same shape as the input.
         corruption: layer that corrupts its input when called with `training=True`, or None. It is
             applied by the training step, with fresh noise, and by `evaluate` and validation, with
-            the same noise each time. The model itself, called, does not corrupt.
+            the same noise each time (for batches of the same size). The model itself, called, does
+            not corrupt.
 
     Call arguments:
         x: `(batch, ...)`, images.
@@ -88,8 +86,10 @@ class Autoencoder(keras.Model):
         self._encoder_graph = tf.function(lambda x: encoder(x), reduce_retracing=True)
         self._decoder_graph = tf.function(lambda z: decoder(z), reduce_retracing=True)
         self._distributed = tf.distribute.has_strategy()
+        self._from_logits = False
 
     def build(self, input_shape):
+        self._shapes = input_shape
         self.call(keras.tree.map_shape_structure(keras.KerasTensor, input_shape))
 
     def call(self, x, training=None):
@@ -98,13 +98,24 @@ class Autoencoder(keras.Model):
     def compile(self, optimizer="rmsprop", loss=None, *, steps_per_execution=None, **kwargs):
         """See `keras.Model.compile`; a plain Adam is also given TensorFlow's kernel for its step.
 
+        A loss on logits is a part of the model, saved with it: `reconstruct` then takes the sigmoid
+        of what the decoder gives.
+
         Args:
-            steps_per_execution: None is 50: batch-level callbacks see every 50th batch (under a
-                distribution strategy 1, since Keras 3.15 cannot run several there).
+            steps_per_execution: None is 50, or as many as callbacks on batches and numbers of steps
+                given to `fit`, `evaluate` and `predict` cannot tell from 1 (under a distribution
+                strategy 1, since Keras 3.15 cannot run several there).
+
+        Raises:
+            ValueError: also if the decoder ends in a sigmoid under a loss on logits (or the loss
+                is not on logits and it does not), or a mean over pixels stands beside a penalty.
         """
         if steps_per_execution is None:
             steps_per_execution = 1 if self._distributed else STEPS_PER_EXECUTION
+        check_activation(loss, self.decoder)
+        check_penalties(loss, self)
         super().compile(optimizer, loss, steps_per_execution=steps_per_execution, **kwargs)
+        self._from_logits = bool(getattr(loss, "from_logits", False))
         if not self._distributed:
             fuse_adam(self.optimizer)
         shape = getattr(self.encoder, "input_shape", None)
@@ -131,14 +142,18 @@ class Autoencoder(keras.Model):
         **kwargs,
     ):
         """See `keras.Model.fit`; without `y` the target is `x` itself."""
+        if x is None:
+            raise ValueError("`x` must be images, or batches of them. Received: x=None")
+        x, y = as_arrays(x), as_arrays(y)
+        batch_size = None if batch_size is None else whole("batch_size", batch_size, 1)
         if validation_data is not None:
             validation_data = self._checked_validation(validation_data)
         if is_array(x):
-            x, y = self._checked_pair(x, y)
+            weights = kwargs.get("sample_weight")
+            x, y = self._checked_pair(x, y, weights)
             self._build_on(x)
             arrays = (x,) if y is None else (x, y)
-            unweighted = kwargs.get("sample_weight") is None
-            if validation_split and validation_data is None and unweighted:
+            if validation_split and validation_data is None and weights is None:
                 arrays, validation_data = split(arrays, validation_split)
                 validation_split = 0.0
             dataset = self._batches(arrays, batch_size or 32, shuffle, self._gathers(kwargs))
@@ -146,14 +161,51 @@ class Autoencoder(keras.Model):
         if isinstance(x, tf.data.Dataset):
             shuffle = False  # a dataset has its own order, and Keras warns of any other wish
         given = (batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle)
-        return super().fit(x, y, *given, **kwargs)
+        steps = kwargs.get("steps_per_epoch"), kwargs.get("validation_steps")
+        with told(), executing(self, "train_function", callbacks, *steps):
+            return super().fit(x, y, *given, **kwargs)
 
-    def evaluate(self, x=None, y=None, *args, **kwargs):
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        callbacks=None,
+        **kwargs,
+    ):
         """See `keras.Model.evaluate`; without `y` the target is `x` itself."""
+        x, y = as_arrays(x), as_arrays(y)
         if is_array(x):
-            x, y = self._checked_pair(x, y)
-        with self._evaluation():
-            return super().evaluate(x, y, *args, **kwargs)
+            x, y = self._checked_pair(x, y, sample_weight)
+        given = (batch_size, verbose, sample_weight, steps, callbacks)
+        with told(), self._evaluation(), executing(self, "test_function", callbacks, steps):
+            results = super().evaluate(x, y, *given, **kwargs)
+        return keras.tree.map_structure(float, results)  # Keras 3.13 leaves some of them tensors
+
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        """See `keras.Model.predict`; gives what `reconstruct` gives."""
+        x = self._checked("x", x) if is_array(x := as_arrays(x)) else x
+        with executing(self, "predict_function", callbacks, steps):
+            return super().predict(x, batch_size, verbose, steps, callbacks)
+
+    def train_on_batch(self, *args, **kwargs):
+        with told():
+            return super().train_on_batch(*args, **kwargs)
+
+    def export(self, filepath, format="tf_saved_model", **kwargs):
+        """See `keras.Model.export`; the file gives images, as `predict` does.
+
+        Raises:
+            ValueError: if the model has seen no image, so that the shape of its input is unknown,
+                or if the format cannot hold the noise of a layer (`GaussianSampling`).
+        """
+        check_export(self, format)
+        images = keras.tree.map_shape_structure(lambda shape: keras.Input(shape[1:]), self._shapes)
+        model = keras.Model(images, self._images(self(images)), name=self.name)
+        return model.export(filepath, format=format, **kwargs)
 
     def train_step(self, data):
         return super().train_step(self._batch(data, training=True))
@@ -162,18 +214,31 @@ class Autoencoder(keras.Model):
         return super().test_step(self._batch(data, training=False))
 
     def predict_step(self, data):
-        return self._images(super().predict_step(data))
+        return self._images(super().predict_step(cast(data)))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         y = self._target(x, None) if y is None else y  # in a step of the user's own
+        check_target(self.loss, y, y_pred)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def _batch(self, data, training: bool):
         """Input, target and weights of a step: the corrupted images and the clean ones."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(gathered(data))
+        return self._prepared(*self._unpacked(data), training)
+
+    def _prepared(self, x, y, sample_weight, training):
         y = self._target(x, y)
         if self.corruption is not None:
             x = self.corruption(x, training=True)
+        return x, y, sample_weight
+
+    def _unpacked(self, data):
+        """Input, target or None, and weights of a batch, with the checks that arrays have had."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(gathered(data))
+        x, y = cast(x), cast(y)
+        if not isinstance(data, Rows):
+            bernoulli = isinstance(self.loss, BernoulliCrossEntropy)
+            x = checked_batch("x", x, bernoulli and y is None, self.jit_compile)
+            y = checked_batch("y", y, bernoulli, self.jit_compile)
         return x, y, sample_weight
 
     def _target(self, x, y):
@@ -191,12 +256,15 @@ class Autoencoder(keras.Model):
         weighted = ("class_weight", "sample_weight", "steps_per_epoch")
         if any(arguments.get(name) is not None for name in weighted):
             return False
+        if not type(self).train_step.__module__.startswith("aelib."):
+            return False  # a step of the user's own
         # Replicas share out a batch; to a GPU the images would travel at every step.
         return not self._distributed and not tf.config.list_logical_devices("GPU")
 
     def _build_on(self, x):
         if not self.built:
-            self.build(keras.tree.map_structure(lambda array: (None, *array.shape[1:]), x))
+            with self.distribute_strategy.scope():
+                self.build(keras.tree.map_structure(lambda array: (None, *array.shape[1:]), x))
 
     @contextmanager
     def _evaluation(self) -> Iterator[None]:
@@ -218,45 +286,56 @@ class Autoencoder(keras.Model):
 
     def reconstruct(self, x) -> Any:
         """Images after encoder and decoder, without corruption: `(n, ...)` to the same shape."""
-        return self.decode(self.encode(x))
+        z = self.encode(x)
+        if not all(np.isfinite(leaf).all() for leaf in keras.tree.flatten(z)):
+            expected = "The encoder gives NaN or infinite codes: has its training diverged"
+            raise ValueError(f"{expected} (a smaller learning rate)? Received: x={np.shape(x)}")
+        return self.decode(z)
 
     def _images(self, output):
-        logits = getattr(self.loss, "from_logits", False)  # then the loss takes the last sigmoid
-        return keras.tree.map_structure(ops.sigmoid, output) if logits else output
+        return keras.tree.map_structure(ops.sigmoid, output) if self._from_logits else output
 
     def _checked(self, name: str, values, part=None):
+        values = as_arrays(values)
         if not is_array(values):
-            values = np.asarray(values)
+            expected = f"`{name}` must be an array; `predict` takes datasets"
+            raise ValueError(f"{expected}. Received: {name} of {type(values).__name__}")
         if isinstance(values, dict | list | tuple):
-            return keras.tree.map_structure(lambda leaf: _as_float32(name, leaf, 1), values)
-        values = _as_float32(name, values, 2)
+            return keras.tree.map_structure(lambda leaf: finite(name, leaf, 1), values)
+        values = finite(name, values, 2)
         expected = getattr(part or self.encoder, "input_shape", None)
-        if isinstance(expected, tuple) and not _fits(values.shape, expected):
+        if isinstance(expected, tuple) and not fits(values.shape, expected):
             shape = f"the shape {expected}, where None is any size"
             raise ValueError(f"`{name}` must have {shape}. Received: {name}.shape={values.shape}")
         return values
 
-    def _checked_pair(self, x, y):
+    def _checked_pair(self, x, y, weights=None):
+        """Images and their target; None is the images, which stand there if they have weights."""
         x = self._checked("x", x)
         target = self._target(x, y)
         if y is not None:
-            target = y = _as_float32("y", y, 2)
+            if np.ndim(y) < 2:
+                expected = "An autoencoder's target is an image; it takes no labels: fit(x)"
+                raise ValueError(f"{expected}. Received: y.shape={np.shape(y)}")
+            target = y = finite("y", y, 2)
             same_length(x=keras.tree.flatten(x)[0], y=y)
         if isinstance(self.loss, BernoulliCrossEntropy):
             check_probabilities("x" if y is None else "y", target)
-        return x, y
+        return x, target if weights is not None else y
 
     def _checked_validation(self, data):
-        if not is_array(data) and not (isinstance(data, tuple | list) and is_array(data[:1])):
+        arrays = as_arrays(data)
+        arrays = tuple(arrays) if isinstance(arrays, list) else arrays
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(arrays)
+        if not is_array(x):
             return data
-        data = tuple(data) if isinstance(data, list) else data
-        x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-        return (*self._checked_pair(x, y), weight)
+        return (*self._checked_pair(x, y, weight), weight)
 
     def get_config(self):
         parts = {"encoder": self.encoder, "decoder": self.decoder, "corruption": self.corruption}
         parts = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
-        return {**super().get_config(), **parts, "tied": tied_layers(self.encoder, self.decoder)}
+        parts["tied"] = tied_layers(self.encoder, self.decoder)
+        return {**super().get_config(), **parts, "from_logits": self._from_logits}
 
     @classmethod
     def from_config(cls, config):
@@ -265,35 +344,7 @@ class Autoencoder(keras.Model):
         encoder, corruption = load(config.pop("encoder")), load(config.pop("corruption"))
         with tied_scope(encoder, config.pop("tied")):
             decoder = load(config.pop("decoder"))
-        return cls(encoder=encoder, decoder=decoder, corruption=corruption, **config)
-
-
-def load_model(path: str | PathLike, **as_in_keras: Any):
-    """Loads a `.keras` file, first importing the modules of `aelib` that it names.
-
-    Args:
-        path: the file. `ValueError` is raised if it is missing or damaged.
-        **as_in_keras: `custom_objects`, `compile`, `safe_mode` of `keras.models.load_model`.
-    """
-    path = Path(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = archive.getinfo("config.json").file_size
-            if size > _LARGEST_CONFIG:
-                raise ValueError(f"its config has {size:,} bytes")
-            config = json.dumps(json.loads(archive.read("config.json")))
-    except Exception as error:  # a damaged archive raises some ten kinds
-        fault = f"No Keras model can be read there ({error})"
-        raise ValueError(f"{fault}. Received: path={path}") from error
-    for module in sorted(set(re.findall(r'"module": "(aelib\.\w+)"', config))):
-        import_module(module)
-    return keras.models.load_model(path, **as_in_keras)
-
-
-def _as_float32(name: str, values, rank: int) -> np.ndarray:
-    return array(name, values, rank=rank).astype("float32", copy=False)
-
-
-def _fits(shape: tuple, expected: tuple) -> bool:
-    pairs = zip(shape, expected, strict=False)
-    return len(shape) == len(expected) and all(wanted in (None, got) for got, wanted in pairs)
+        from_logits = config.pop("from_logits")
+        model = cls(encoder=encoder, decoder=decoder, corruption=corruption, **config)
+        model._from_logits = from_logits
+        return model

@@ -9,10 +9,11 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from aelib._checks import number, one_of
+from aelib._checks import one_of
+from aelib._settings import Penalty, Setting
 from aelib.autoencoder import Autoencoder
 from aelib.losses import per_image
-from aelib.training import over_replicas
+from aelib.training import mean, over_replicas
 
 # Derivatives of the activations, written in terms of their outputs h.
 _DERIVATIVES = {
@@ -24,7 +25,7 @@ _DERIVATIVES = {
 
 
 @keras.saving.register_keras_serializable(package="aelib")
-class ContractiveDense(keras.layers.Dense):
+class ContractiveDense(Penalty, keras.layers.Dense):
     """A dense layer that adds its own contractive penalty to the loss, in closed form.
 
     For h_j = s(a_j), a_j = w_j . x + b_j,
@@ -49,12 +50,10 @@ class ContractiveDense(keras.layers.Dense):
     """
 
     def __init__(self, units, activation, weight, **kwargs):
-        super().__init__(units, activation, **kwargs)
+        super().__init__(units, activation, weight=weight, **kwargs)
         if self.activation not in _DERIVATIVES:
             expected = "sigmoid, tanh, relu or linear; jacobian_penalty takes any"
             raise ValueError(f"`activation` must be {expected}. Received: {activation=}")
-        self.weight = number("weight", weight, 0)
-        self._metric = keras.metrics.Mean(name=self.name)
 
     def call(self, inputs, training=None):
         outputs = super().call(inputs, training=training)
@@ -63,11 +62,8 @@ class ContractiveDense(keras.layers.Dense):
         column_norms = ops.sum(ops.square(_at_least_float32(self.kernel)), axis=0)
         penalties = per_image(ops.square(_DERIVATIVES[self.activation](h)) * column_norms)
         self._metric.update_state(penalties)
-        self.add_loss(self.weight * ops.mean(penalties))
+        self.add_loss(ops.multiply(self.weight, mean(penalties)))
         return outputs
-
-    def get_config(self):
-        return {**super().get_config(), "weight": self.weight}
 
 
 def jacobian_penalty(encoder, x):
@@ -84,10 +80,13 @@ def jacobian_penalty(encoder, x):
     Reference: Rifai et al. 2011, equation 1.
     """
     x = _at_least_float32(x)
+    count = ops.shape(x)[0]
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:  # one may be left without images
+        x = tf.pad(x, [[0, ops.maximum(1 - count, 0)], *[[0, 0]] * (len(x.shape) - 1)])
     with tf.GradientTape() as tape:
         tape.watch(x)
         z = encoder(x, training=False)
-    return per_image(ops.square(_at_least_float32(tape.batch_jacobian(z, x))))
+    return per_image(ops.square(_at_least_float32(tape.batch_jacobian(z, x))))[:count]
 
 
 @keras.saving.register_keras_serializable(package="aelib")
@@ -102,7 +101,7 @@ class ContractiveAutoencoder(Autoencoder):
 
     with the variance 2 (||A||_F^2 - sum_j A_jj^2), A = J J^T. One v is drawn for each image, new at
     every training step, the same in every evaluation. Tie the weights, or the encoder can shrink
-    while the decoder grows.
+    while the decoder grows. In a loop of your own the whole loss is `model.compute_loss(x)`.
 
     Args:
         encoder, decoder: see `Autoencoder`.
@@ -114,9 +113,12 @@ class ContractiveAutoencoder(Autoencoder):
     of the influence matrix", 1989 (random signs).
     """
 
+    penalises = True
+    weight = Setting()
+
     def __init__(self, encoder, decoder, weight, estimator="exact", **kwargs):
         super().__init__(encoder, decoder, **kwargs)
-        self.weight = number("weight", weight, 0)
+        self.weight = weight
         self.estimator = one_of("estimator", estimator, ["exact", "hutchinson"])
         self.projections = keras.random.SeedGenerator()
         self.contraction = keras.metrics.Mean(name="contraction")
@@ -127,7 +129,7 @@ class ContractiveAutoencoder(Autoencoder):
         exact = self.estimator == "exact"
         penalties = jacobian_penalty(self.encoder, x) if exact else self._projected_penalty(x)
         self.contraction.update_state(penalties)
-        return loss + over_replicas(self.weight * ops.mean(penalties))
+        return loss + over_replicas(ops.multiply(self.weight, mean(penalties)))
 
     def _projected_penalty(self, x):
         """||J^T v||^2 with one vector v of random signs for each image: `(batch,)`."""

@@ -9,10 +9,11 @@ the sequence of noise is repeatable.
 import keras
 from keras import ops
 
-from aelib._checks import number, whole
+from aelib._checks import whole
+from aelib._settings import HasSettings, Setting
 
 
-class _Corruption(keras.layers.Layer):
+class _Corruption(HasSettings, keras.layers.Layer):
     """Applies `corrupt(x)` of the subclass in training and leaves the input alone in inference."""
 
     def __init__(self, seed: int | None = None, **kwargs):
@@ -34,9 +35,11 @@ class _Corruption(keras.layers.Layer):
 class _PixelCorruption(_Corruption):
     """Replaces pixels that are drawn with probability `rate`."""
 
+    rate = Setting(0, 1)
+
     def __init__(self, rate: float, seed: int | None = None, **kwargs):
         super().__init__(seed, **kwargs)
-        self.rate = number("rate", rate, 0, 1)
+        self.rate = rate
 
     def uniform(self, x):
         # bfloat16 draws one of 128 numbers: a small rate would be rounded up to one of them.
@@ -62,13 +65,15 @@ class GaussianCorruption(_Corruption):
     Reference: Vincent et al., "Stacked denoising autoencoders", 2010, section 3.3.
     """
 
+    stddev = Setting()
+
     def __init__(self, stddev: float, seed: int | None = None, **kwargs):
         super().__init__(seed, **kwargs)
-        self.stddev = number("stddev", stddev, 0)
+        self.stddev = stddev
 
     def corrupt(self, x):
         noise = keras.random.normal(ops.shape(x), dtype="float32", seed=self.seed_generator)
-        return x + ops.cast(self.stddev * noise, x.dtype)
+        return x + ops.cast(ops.multiply(self.stddev, noise), x.dtype)
 
     def get_config(self):
         return {**super().get_config(), "stddev": self.stddev}
@@ -92,7 +97,7 @@ class MaskingCorruption(_PixelCorruption):
     """
 
     def corrupt(self, x):
-        return ops.where(self.uniform(x) < self.rate, ops.zeros_like(x), x)
+        return ops.where(ops.less(self.uniform(x), self.rate), ops.zeros_like(x), x)
 
 
 @keras.saving.register_keras_serializable(package="aelib")
@@ -111,5 +116,5 @@ class SaltAndPepperCorruption(_PixelCorruption):
 
     def corrupt(self, x):
         chance = self.uniform(x)
-        salted = ops.where(chance < self.rate, ops.ones_like(x), x)
-        return ops.where(chance < self.rate / 2, ops.zeros_like(x), salted)
+        salted = ops.where(ops.less(chance, self.rate), ops.ones_like(x), x)
+        return ops.where(ops.less(chance, self.rate / 2), ops.zeros_like(x), salted)

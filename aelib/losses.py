@@ -8,7 +8,7 @@ over images and replicas. Shapes that differ and invalid arguments raise `ValueE
 
 import math
 
-from aelib._checks import flag, number
+from aelib._checks import flag
 from aelib._quiet import import_tensorflow
 
 import_tensorflow()  # before Keras imports it, whose log would fill a page
@@ -17,6 +17,9 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from keras import ops  # noqa: E402
+
+from aelib._settings import Setting  # noqa: E402
+from aelib.training import mask_of  # noqa: E402
 
 if keras.backend.backend() != "tensorflow":
     raise ImportError(
@@ -28,30 +31,23 @@ if keras.backend.backend() != "tensorflow":
 class _PixelLoss(keras.losses.Loss):
     """What the losses share: a value per pixel (`per_pixel`), summed over each image.
 
-    `sample_weight` is one number per image or one per pixel; a pixel of weight 0 is missing.
+    `sample_weight` is one number per image, or one per step or pixel, which is missing where it
+    weighs 0. Steps that a mask of Keras hides weigh nothing. The sum is never rescaled.
     """
 
     def __call__(self, y_true, y_pred, sample_weight=None):
-        if sample_weight is None or tf.convert_to_tensor(sample_weight).shape.rank == 1:
+        weights = pixel_weights(y_true, sample_weight, mask_of(y_pred))
+        if weights is None:
             return super().__call__(y_true, y_pred, sample_weight)
         y_true, y_pred = (ops.convert_to_tensor(y, self.dtype) for y in (y_true, y_pred))
-        weights = ops.convert_to_tensor(sample_weight, self.dtype)
-        if weights.shape.rank is None:  # Keras has seen weights per image and weights per pixel
-            ones = tf.ones(len(y_true.shape) - tf.rank(weights), "int32")
-            weights = tf.reshape(weights, tf.concat([tf.shape(weights), ones], axis=0))
-            weights = tf.ensure_shape(weights, [None] * len(y_true.shape))
-        else:
-            _same_shape(y_true, weights, "sample_weight")
-        values = per_image(weights * self._checked(y_true, y_pred))
+        values = self.call(y_true, y_pred, weights)
         # The mean over images, and each replica's share of it, as Keras takes it.
         return _PerImage(self.reduction, dtype=self.dtype)(values, values)
 
-    def call(self, y_true, y_pred):
-        return per_image(self._checked(y_true, y_pred))
-
-    def _checked(self, y_true, y_pred):
+    def call(self, y_true, y_pred, weights=None):
         _same_shape(y_true, y_pred)
-        return self.per_pixel(y_true, y_pred)
+        values = self.per_pixel(y_true, y_pred)
+        return per_image(values if weights is None else values * ops.cast(weights, values.dtype))
 
 
 class _PerImage(keras.losses.Loss):
@@ -129,16 +125,17 @@ class GaussianNegativeLogLikelihood(_PixelLoss):
         y_true, y_pred: images, both `(batch, ...)` of the same shape.
     """
 
+    stddev = Setting(above=True)
+
     def __init__(
         self, stddev: float = 1.0, name: str = "gaussian_negative_log_likelihood", **kwargs
     ):
         super().__init__(name=name, **kwargs)
-        self.stddev = number("stddev", stddev, 0, above=True)
+        self.stddev = stddev
 
     def per_pixel(self, y_true, y_pred):
-        standardised = (y_true - y_pred) / self.stddev
-        constant = math.log(self.stddev) + 0.5 * math.log(2 * math.pi)
-        return 0.5 * ops.square(standardised) + constant
+        standardised = ops.divide(y_true - y_pred, self.stddev)
+        return 0.5 * ops.square(standardised) + ops.log(self.stddev) + 0.5 * math.log(2 * math.pi)
 
     def get_config(self):
         return {**super().get_config(), "stddev": self.stddev}
@@ -157,8 +154,30 @@ def per_image(values):
     return ops.sum(values, axis=tuple(range(1, len(values.shape))))
 
 
-def _same_shape(y_true, other, name: str = "y_pred") -> None:
-    # The batch axis is left out: it may be unknown while a graph is traced.
-    if len(y_true.shape) != len(other.shape) or y_true.shape[1:] != other.shape[1:]:
-        received = f"y_true.shape={tuple(y_true.shape)}, {name}.shape={tuple(other.shape)}"
-        raise ValueError(f"`y_true` and `{name}` must have the same shape. Received: {received}")
+def pixel_weights(y_true, *weights):
+    """The product of weights, each one number per image, step or pixel, in the rank of the target.
+
+    None where there are none but one number per image, which Keras's own reduction takes.
+    """
+    weights = [tf.convert_to_tensor(value) for value in weights if value is not None]
+    if all(value.shape.rank == 1 and value.dtype != "bool" for value in weights):
+        return None
+    product = 1.0
+    for value in weights:
+        ones = tf.ones(len(y_true.shape) - tf.rank(value), "int32")
+        value = tf.reshape(value, tf.concat([tf.shape(value), ones], axis=0))
+        value = tf.ensure_shape(value, [None] * len(y_true.shape))
+        sizes = zip(value.shape, y_true.shape, strict=True)
+        if any(None not in (have, size) and have not in (1, size) for have, size in sizes):
+            received = f"sample_weight.shape={tuple(value.shape)}, y_true.shape={y_true.shape}"
+            expected = "`sample_weight` must be one number per image, step or pixel"
+            raise ValueError(f"{expected}. Received: {received}")
+        product *= tf.cast(value, "float32")
+    return product
+
+
+def _same_shape(y_true, y_pred) -> None:
+    # Sizes may be unknown while a graph is traced, that of the batch always.
+    if not tf.TensorShape(y_true.shape).is_compatible_with(y_pred.shape):
+        received = f"y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}"
+        raise ValueError(f"`y_true` and `y_pred` must have the same shape. Received: {received}")

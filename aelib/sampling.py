@@ -11,9 +11,11 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from aelib._checks import number, whole
+from aelib._checks import whole
+from aelib._settings import Penalty
 from aelib.losses import per_image
 from aelib.noise import normal
+from aelib.training import mean as images_mean
 
 # Above it exp(log_var) goes on as a straight line: any half-precision number has a finite KL.
 _LARGEST_LOG_VAR = 40.0
@@ -22,7 +24,7 @@ _LARGEST_LOG_VAR_FLOAT16 = 12.0
 
 
 @keras.saving.register_keras_serializable(package="aelib")
-class GaussianSampling(keras.layers.Layer):
+class GaussianSampling(Penalty, keras.layers.Layer):
     """Draws z = mean + exp(log_var / 2) * epsilon, and adds KL(N(mean, exp(log_var)) || N(0, 1)).
 
     Epsilon comes from N(0, 1), new at each call, in training and in use; gradients flow through
@@ -32,7 +34,8 @@ class GaussianSampling(keras.layers.Layer):
 
     averaged over images, in float32; a metric with the layer's name shows the KL without the
     weight. A log-variance above 40 (in float16: 12) draws with that limit, so that z stays
-    finite. KL goes on growing, along a line above 40, so its gradient leads back.
+    finite. KL goes on growing, along a line above 40, so its gradient leads back. ONNX and LiteRT
+    files cannot hold the draws: export the layers up to the mean, or to a tf_saved_model.
 
     Args:
         weight: float >= 0, the beta of a beta-VAE: units of the loss per nat.
@@ -44,26 +47,26 @@ class GaussianSampling(keras.layers.Layer):
     Reference: Kingma & Welling, "Auto-encoding variational Bayes", 2014, sections 2.4, 3, B.
     """
 
+    draws_in_use = True
+
     def __init__(self, weight: float = 1.0, seed: int | None = None, **kwargs):
-        super().__init__(**kwargs)
-        self.weight = number("weight", weight, 0)
+        super().__init__(weight=weight, **kwargs)
         self.seed = None if seed is None else whole("seed", seed)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
-        self._metric = keras.metrics.Mean(name=self.name)
 
     def call(self, h):
         mean, log_var = mean_and_log_var(h)
         divergence = gaussian_kl(mean, log_var)
         self._metric.update_state(divergence)
-        self.add_loss(self.weight * ops.mean(divergence))
-        epsilon = normal(ops.shape(mean), self.seed_generator)
+        self.add_loss(ops.multiply(self.weight, images_mean(divergence)))
+        epsilon = ops.cast(normal(ops.shape(mean), self.seed_generator), mean.dtype)
         return ops.cast(mean + deviation(log_var, self.compute_dtype) * epsilon, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         return code_shape(input_shape)
 
     def get_config(self):
-        return {**super().get_config(), "weight": self.weight, "seed": self.seed}
+        return {**super().get_config(), "seed": self.seed}
 
 
 class Samples(NamedTuple):
@@ -86,6 +89,7 @@ def draw(decoder, h, epsilon, dtype: str) -> Samples:
     """Codes of what the encoder gave, one for each `epsilon` `(batch, samples, ...)`, decoded."""
     h, others = first(h)
     mean, log_var = mean_and_log_var(h)
+    epsilon = ops.cast(epsilon, mean.dtype)
     z = mean[:, None] + deviation(log_var, dtype)[:, None] * epsilon
     others = [ops.repeat(other, ops.shape(epsilon)[1], axis=0) for other in others]
     x_hat = decoder(beside(ops.reshape(z, (-1, *mean.shape[1:])), others))

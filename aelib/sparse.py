@@ -5,17 +5,17 @@ as a metric with the layer's name, in training and in `evaluate`. Keras's `activ
 divided by the batch size from Keras 3.14 on and is not before: these layers do not use it.
 """
 
-import math
-
 import keras
 from keras import ops
 
 from aelib._checks import number, whole
-from aelib.losses import per_image
+from aelib._settings import Penalty, Setting
+from aelib.losses import per_image, pixel_weights
+from aelib.training import mean as images_mean
 
 
 @keras.saving.register_keras_serializable(package="aelib")
-class L1Sparsity(keras.layers.Layer):
+class L1Sparsity(Penalty, keras.layers.Layer):
     """Adds `weight * sum over units of |z|`, averaged over images, to the loss.
 
     With an untied decoder the optimiser can lower it by shrinking the code and growing the decoder:
@@ -32,26 +32,24 @@ class L1Sparsity(keras.layers.Layer):
     """
 
     def __init__(self, weight: float, **kwargs):
-        super().__init__(**kwargs)
-        self.weight = number("weight", weight, 0)
-        self._metric = keras.metrics.Mean(name=self.name)
+        super().__init__(weight=weight, **kwargs)
 
-    def call(self, z):
+    def call(self, z, mask=None):
         # A half-precision sum over many units overflows or loses the small ones.
-        penalties = self.weight * per_image(ops.abs(ops.cast(z, "float32")))
+        activity = ops.abs(ops.cast(z, "float32"))
+        if mask is not None:
+            activity *= pixel_weights(z, mask)
+        penalties = ops.multiply(self.weight, per_image(activity))
         self._metric.update_state(penalties)
-        self.add_loss(ops.mean(penalties))
+        self.add_loss(images_mean(penalties))
         return z
 
     def compute_output_shape(self, input_shape):
         return input_shape
 
-    def get_config(self):
-        return {**super().get_config(), "weight": self.weight}
-
 
 @keras.saving.register_keras_serializable(package="aelib")
-class KLSparsity(keras.layers.Layer):
+class KLSparsity(Penalty, keras.layers.Layer):
     """Adds `weight * sum over units of KL(target || mean activation)` to the loss, in nats.
 
     For each unit `t log(t / m) + (1 - t) log((1 - t) / (1 - m))`, where `m` is its mean activation.
@@ -75,12 +73,12 @@ class KLSparsity(keras.layers.Layer):
     "Sparse autoencoder" (CS294A lecture notes), section 3.
     """
 
+    target = Setting(0, 1, above=True, below=True)
+
     def __init__(self, target: float, weight: float, momentum: float = 0.0, **kwargs):
-        super().__init__(**kwargs)
-        self.target = number("target", target, 0, 1, above=True, below=True)
-        self.weight = number("weight", weight, 0)
+        super().__init__(weight=weight, **kwargs)
+        self.target = target
         self.momentum = number("momentum", momentum, 0, 1, below=True)
-        self._metric = keras.metrics.Mean(name=self.name)
 
     def build(self, input_shape):
         if self.momentum:
@@ -90,32 +88,32 @@ class KLSparsity(keras.layers.Layer):
             self._sum_of_weights = self.add_weight(name="sum_of_weights", shape=(), **state)
 
     def call(self, z, training=None):
-        mean = ops.mean(ops.cast(z, "float32"), axis=0)
+        mean = images_mean(ops.cast(z, "float32"))
+        some = ops.cast(ops.shape(z)[0] > 0, "float32")  # 0 on a replica without images
         if self.momentum:
-            mean = self._moving(mean, training)
-        t, m = self.target, ops.clip(mean, 1e-7, 1 - 1e-7)
-        kl = t * (math.log(t) - ops.log(m)) + (1 - t) * (math.log1p(-t) - ops.log(1 - m))
-        penalty = self.weight * ops.sum(kl)
+            mean = self._moving(mean, some, training)
+        t, m = ops.convert_to_tensor(self.target), ops.clip(mean, 1e-7, 1 - 1e-7)
+        kl = t * (ops.log(t) - ops.log(m)) + (1 - t) * (ops.log1p(-t) - ops.log(1 - m))
+        penalty = ops.multiply(self.weight, some * ops.sum(kl))
         self._metric.update_state(penalty, sample_weight=ops.shape(z)[0])
         self.add_loss(penalty)
         return z
 
-    def _moving(self, mean, training):
-        share = 1 - self.momentum
-        total = self.momentum * self._sum + share * ops.stop_gradient(mean)
-        weights = self.momentum * self._sum_of_weights + share
+    def _moving(self, mean, some, training):
+        kept = 1 - some * (1 - self.momentum)
+        total = kept * self._sum + (1 - kept) * ops.stop_gradient(mean)
+        weights = kept * self._sum_of_weights + (1 - kept)
         if training:
             self._sum.assign(total)
             self._sum_of_weights.assign(weights)
         # The value of the moving average with the gradient of the batch's own mean.
-        return total / weights + mean - ops.stop_gradient(mean)
+        return ops.divide_no_nan(total, weights) + mean - ops.stop_gradient(mean)
 
     def compute_output_shape(self, input_shape):
         return input_shape
 
     def get_config(self):
-        own = {"target": self.target, "weight": self.weight, "momentum": self.momentum}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), "target": self.target, "momentum": self.momentum}
 
 
 @keras.saving.register_keras_serializable(package="aelib")
@@ -163,7 +161,8 @@ class KSparse(keras.layers.Layer):
         above, ties = z > least, z == least
         places = ops.cast(k, "int32") - ops.sum(ops.cast(above, "int32"), axis=-1, keepdims=True)
         first = ops.cumsum(ops.cast(ties, "int32"), axis=-1) <= places
-        return ops.where(ops.logical_or(above, ops.logical_and(ties, first)), z, 0)
+        kept = ops.logical_or(above, ops.logical_and(ties, first))
+        return ops.where(ops.logical_or(kept, ops.isnan(z)), z, 0)  # NaN is not hidden
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from aelib._checks import array, items, layer, whole
 from aelib.autoencoder import Autoencoder
-from aelib.losses import BernoulliCrossEntropy, SquaredError
+from aelib.losses import SquaredError
 from aelib.tied import TransposedDense
 from aelib.training import layers_of
 
@@ -163,7 +163,6 @@ def _pair(
     penalty, images = _copies("sparsity", sparsity), layers.Reshape(shape, dtype=dtype)
     decoder = keras.Sequential([keras.Input((units,)), *penalty, down, images])
     loss = loss or SquaredError()
-    _check_loss(loss, down.activation)
     optimizer = keras.optimizers.get(optimizer)
     # A copy: an optimizer belongs to the variables that it has first seen.
     optimizer = type(optimizer).from_config(optimizer.get_config())
@@ -216,11 +215,3 @@ def _copies(name: str, pattern: Any) -> list[keras.layers.Layer]:
     if layer(name, pattern, optional=True) is None:
         return []
     return [type(pattern).from_config(pattern.get_config())]
-
-
-def _check_loss(loss: keras.losses.Loss, activation: Any) -> None:
-    if isinstance(loss, BernoulliCrossEntropy):
-        needed = keras.activations.linear if loss.from_logits else keras.activations.sigmoid
-        if activation is not needed:
-            received = f"from_logits={loss.from_logits}, activation={activation.__name__}"
-            raise ValueError(f"`activation` must be {needed.__name__}. Received: {received}")

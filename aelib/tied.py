@@ -64,9 +64,14 @@ class TransposedDense(keras.layers.Layer):
 
 
 def tied_layers(encoder, decoder) -> list[str]:
-    """Names of the dense layers that encoder and decoder share."""
-    shared = _dense_layers(encoder)
-    return [name for name, dense in _dense_layers(decoder).items() if dense is shared.get(name)]
+    """Names of the dense layers that encoder and decoder share, by which a file knows them."""
+    inside, used = _dense_layers(encoder), _dense_layers(decoder)
+    tied = [name for name, dense in used if any(dense is other for _, other in inside)]
+    names = [name for name, _ in {(name, id(dense)) for name, dense in inside}]
+    twice = [name for name in tied if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"Tied layers must have names of their own. Received: {twice} twice")
+    return list(dict.fromkeys(tied))
 
 
 def tied_scope(encoder, names: list[str]):
@@ -75,11 +80,11 @@ def tied_scope(encoder, names: list[str]):
     Keras restores a layer shared between two models only if neither has copied its config, and
     `Sequential` does.
     """
-    layers = _dense_layers(encoder)
+    layers = dict(_dense_layers(encoder))
     return keras.saving.custom_object_scope({f"tied>{name}": layers[name] for name in names})
 
 
-def _dense_layers(layer) -> dict[str, keras.layers.Dense]:
+def _dense_layers(layer) -> list[tuple[str, keras.layers.Dense]]:
     found = [part for part in layers_of(layer) if isinstance(part, keras.layers.Dense)]
     found += [part.dense for part in layers_of(layer) if isinstance(part, TransposedDense)]
-    return {part.name: part for part in found}
+    return [(part.name, part) for part in found]

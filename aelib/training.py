@@ -8,7 +8,9 @@ Names that Keras does not document are used here only, and where one is missing 
 slower, code runs.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import MethodType
 from typing import Any, NamedTuple
 
@@ -18,7 +20,13 @@ import tensorflow as tf
 from keras import ops
 
 STEPS_PER_EXECUTION = 50
+_OF_BATCHES = [
+    f"on_{part}batch_{when}"
+    for part in ("", "train_", "test_", "predict_")
+    for when in ("begin", "end")
+]
 _BATCH = 1000  # of what is not trained
+_TOLD = "\u2016"  # around a message that went through TensorFlow's
 
 
 class Rows(NamedTuple):
@@ -31,10 +39,20 @@ class Rows(NamedTuple):
 def rows(arrays: tuple, batch_size: int, shuffle: bool) -> tf.data.Dataset:
     """Batches of row numbers, each beside the whole (nested) arrays, which are not copied."""
     arrays = keras.tree.map_structure(tf.constant, keras.tree.lists_to_tuples(arrays))
-    indices = tf.data.Dataset.range(len(keras.tree.flatten(arrays)[0]))
-    if shuffle:
-        indices = indices.shuffle(len(indices))
-    return beside(indices.batch(batch_size), arrays)
+    count = len(keras.tree.flatten(arrays)[0])
+    batches = math.ceil(count / batch_size)
+
+    def epoch(seed):
+        order = tf.range(count, dtype="int64")
+        if shuffle:
+            # In one go: `Dataset.shuffle` moves row after row, in seconds where there are millions.
+            order = tf.random.experimental.stateless_shuffle(order, [seed, 0])
+        starts = tf.data.Dataset.range(0, count, batch_size)
+        return starts.map(lambda start: order[start : start + batch_size])
+
+    seeds = tf.data.Dataset.random(rerandomize_each_iteration=True).take(1)
+    indices = seeds.flat_map(epoch).apply(tf.data.experimental.assert_cardinality(batches))
+    return beside(indices, arrays)
 
 
 def beside(indices: tf.data.Dataset, arrays: tuple) -> tf.data.Dataset:
@@ -87,17 +105,79 @@ def over_replicas(value):
     return value / tf.distribute.get_strategy().num_replicas_in_sync
 
 
+def mean(values):
+    """The mean over images `(batch, ...)`, 0 where a replica has none of them."""
+    return ops.sum(values, axis=0) / ops.cast(ops.maximum(ops.shape(values)[0], 1), values.dtype)
+
+
+def mask_of(tensor):
+    """The mask that Keras's layers have passed on with a tensor, or None."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def require(condition, message: str, values, *received, jitted: bool = False):
+    """`values`, if the condition holds when the graph runs; else `told` raises the message.
+
+    XLA drops assertions: there (`jitted`) the values are NaN instead, and with them the loss.
+    """
+    if jitted:
+        return ops.where(condition, values, math.nan)
+    assertion = tf.debugging.Assert(condition, [_TOLD, message, *received, _TOLD])
+    with tf.control_dependencies([] if assertion is None else [assertion]):
+        return tf.identity(values)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Inside, what `require` has found in the graph is raised as a `ValueError`."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        parts = str(error).split(_TOLD)
+        if len(parts) < 3:
+            raise
+        raise ValueError(parts[1].strip("[] ").replace("] [", " ")) from None
+
+
+def sees_batches(callbacks: Any) -> bool:
+    """Whether one of the callbacks does something at each batch."""
+    callbacks = getattr(callbacks, "callbacks", callbacks) or []
+    for callback in callbacks if isinstance(callbacks, list | tuple) else [callbacks]:
+        often = [getattr(callback, name, None) for name in ("save_freq", "update_freq")]
+        once_an_epoch = any(often) and not any(isinstance(value, int) for value in often)
+        if once_an_epoch or isinstance(callback, keras.callbacks.ProgbarLogger):
+            continue
+        for name in _OF_BATCHES:
+            plain = getattr(keras.callbacks.Callback, name)
+            if getattr(getattr(callback, name), "__func__", None) is not plain:
+                return True
+    return False
+
+
+@contextmanager
+def executing(model: keras.Model, function: str, callbacks: Any, *steps: int | None):
+    """Inside, the model's compiled function runs as many steps at once as nobody can tell from 1.
+
+    It is traced anew where that number, or what is trainable, is no longer what it was traced with.
+    """
+    most = model.steps_per_execution
+    at_once = 1 if sees_batches(callbacks) else math.gcd(most, *(n for n in steps if n))
+    trained = tuple(map(id, model.trainable_variables)) if function == "train_function" else ()
+    traced = model.__dict__.setdefault("_traced_with", {})
+    if traced.setdefault(function, (at_once, trained)) != (at_once, trained):
+        setattr(model, function, None)
+    traced[function] = at_once, trained
+    model.steps_per_execution = at_once
+    try:
+        yield
+    finally:
+        model.steps_per_execution = most
+
+
 def layers_of(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """The layer itself and all that are inside it, at any depth."""
     inside = getattr(layer, "layers", ())
     return [layer, *(part for child in inside for part in layers_of(child))]
-
-
-def is_array(values: Any) -> bool:
-    """Whether Keras would slice these values into batches by itself, nested ones too."""
-    kinds = np.ndarray | tf.Tensor | tf.Variable | keras.Variable
-    leaves = keras.tree.flatten(values) if isinstance(values, dict | list | tuple) else [values]
-    return bool(leaves) and all(isinstance(leaf, kinds) for leaf in leaves)
 
 
 def in_batches(function: Callable, values):

@@ -21,12 +21,13 @@ import tensorflow as tf
 from keras import ops
 
 from aelib._checks import flag, number, whole
+from aelib._settings import Setting
 from aelib.autoencoder import Autoencoder
-from aelib.losses import BernoulliCrossEntropy, GaussianNegativeLogLikelihood
+from aelib.losses import BernoulliCrossEntropy, GaussianNegativeLogLikelihood, pixel_weights
 from aelib.noise import in_table, normal, position_of_replica, uniform
 from aelib.sampling import GaussianSampling as GaussianSampling  # a public name here too
 from aelib.sampling import Samples, beside, code_shape, draw, first, gaussian_kl, mean_and_log_var
-from aelib.training import gathered, over_replicas
+from aelib.training import mask_of, mean, over_replicas
 
 _ROWS = 2000  # codes that the decoder takes at once in elbo and log_likelihood
 
@@ -56,7 +57,8 @@ class VariationalAutoencoder(Autoencoder):
 
     Training noise is new at every step. That of `evaluate` and `elbo` belongs to the position of
     the image among all images given, whatever the batches. The model called gives the decoder's
-    output for the mean (with `training=True`, for a sample).
+    output for the mean (with `training=True`, for a sample), and no loss: in a loop of your own
+    take `model.compute_loss(x, training=True)`, which has the KL in it.
 
     Args:
         encoder: layer or model, `(batch, ...)` to `(batch, ..., 2 * code)`: means, then
@@ -92,6 +94,8 @@ class VariationalAutoencoder(Autoencoder):
     et al., "beta-VAE", 2017; Sonderby et al., "Ladder variational autoencoders", 2016 (warm-up).
     """
 
+    beta = Setting()
+
     def __init__(
         self,
         encoder,
@@ -105,7 +109,7 @@ class VariationalAutoencoder(Autoencoder):
         **kwargs: Any,
     ):
         super().__init__(encoder, decoder, **kwargs)
-        self.beta = number("beta", beta, 0)
+        self.beta = beta
         self.samples = whole("samples", samples, 1)
         self.importance_weighted = flag("importance_weighted", importance_weighted)
         self.beta_warmup = whole("beta_warmup", beta_warmup)
@@ -114,8 +118,8 @@ class VariationalAutoencoder(Autoencoder):
             fault = "`importance_weighted` has no KL to weigh: use beta=1 and beta_warmup=0"
             raise ValueError(f"{fault}. Received: beta={beta}, beta_warmup={beta_warmup}")
         shape = getattr(encoder, "output_shape", None)
-        if isinstance(shape, tuple):
-            self._check_code(shape)
+        if isinstance(shape, tuple | list):
+            self._check_code(shape if isinstance(shape, tuple) else shape[0])
         self.noise = keras.random.SeedGenerator()
         self.reconstruction = keras.metrics.Mean(name="reconstruction")
         self.kl = keras.metrics.Mean(name="kl")
@@ -124,6 +128,7 @@ class VariationalAutoencoder(Autoencoder):
         self._seen = tf.Variable(0, trainable=False, dtype="int64", aggregation=total)
 
     def build(self, input_shape):
+        self._shapes = input_shape
         inputs = keras.tree.map_shape_structure(keras.KerasTensor, input_shape)
         h, others = first(self.encoder(inputs))
         self._code_shape = self._check_code(h.shape)
@@ -136,8 +141,8 @@ class VariationalAutoencoder(Autoencoder):
         expected = getattr(self.decoder, "input_shape", None)
         if isinstance(expected, tuple) and expected[1:] != shape:
             shapes = f"encoder.output_shape={encoder_shape}, decoder.input_shape={expected}"
-            expected = "a mean and a log-variance for each input of the decoder"
-            raise ValueError(f"The encoder must give {expected}. Received: {shapes}")
+            expected = "as its first output, side by side, a mean and a log-variance for each input"
+            raise ValueError(f"The encoder must give {expected} of the decoder. Received: {shapes}")
         return shape
 
     def call(self, x, training=None):
@@ -164,10 +169,12 @@ class VariationalAutoencoder(Autoencoder):
         """Reconstruction loss and log w, `(images, samples)`, and the KL, `(images,)`."""
         samples = ops.shape(drawn.z)[1]
         targets = ops.repeat(ops.cast(target, "float32"), samples, axis=0)
-        losses = self.loss.call(targets, ops.cast(drawn.x_hat, "float32"))
+        weights = pixel_weights(targets, mask_of(drawn.x_hat))
+        losses = self.loss.call(targets, ops.cast(drawn.x_hat, "float32"), weights)
         losses = ops.reshape(losses, (-1, samples))
-        log_weights = drawn.log_ratio(self.compute_dtype) - losses
-        return losses, log_weights, gaussian_kl(drawn.mean, drawn.log_var)
+        ratio = ops.cast(drawn.log_ratio(self.compute_dtype), losses.dtype)
+        kl = ops.cast(gaussian_kl(drawn.mean, drawn.log_var), losses.dtype)
+        return losses, ratio - losses, kl
 
     def compile(self, optimizer="rmsprop", loss=None, **kwargs):
         """See `Autoencoder.compile`; the loss must be one of the likelihoods in `aelib.losses`."""
@@ -183,15 +190,14 @@ class VariationalAutoencoder(Autoencoder):
         self._elbo_graph = tf.function(self._elbo_of, reduce_retracing=True)
         self._weights_graph = tf.function(self._log_weights_of, reduce_retracing=True)
 
-    def _batch(self, data, training):
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(gathered(data))
+    def _prepared(self, x, y, sample_weight, training):
         images = ops.cast(ops.shape(keras.tree.flatten(x)[0])[0], "int64")
         position = position_of_replica(images)
         if not training:
             position = position + self._seen
             self._seen.assign_add(images)
         x = self._binarised(x, None if training else position)
-        x, y, sample_weight = super()._batch((x, y, sample_weight), training)
+        x, y, sample_weight = super()._prepared(x, y, sample_weight, training)
         return _Batch(x, position), y, sample_weight
 
     def _binarised(self, x, position):
@@ -207,7 +213,7 @@ class VariationalAutoencoder(Autoencoder):
         if sample_weight is not None:
             raise ValueError("The bound takes no weights. Received: sample_weight or class_weight")
         if not isinstance(x, _Batch):  # in a step of the user's own
-            x, y, _ = self._batch((x, y, None), training)
+            x, y, _ = self._prepared(x, y, None, training)
             y_pred = self(x, training=training)
         losses, log_weights, kl = self._terms(y, y_pred)
         reconstruction = ops.mean(losses, axis=1)
@@ -217,14 +223,14 @@ class VariationalAutoencoder(Autoencoder):
             count = ops.cast(ops.shape(log_weights)[1], "float32")
             objective = ops.log(count) - ops.logsumexp(log_weights, axis=1)
         else:
-            objective = reconstruction + self._kl_weight(training) * kl
-        return sum(over_replicas(value) for value in [ops.mean(objective), *self.losses])
+            objective = reconstruction + ops.multiply(self._kl_weight(training), kl)
+        return sum(over_replicas(value) for value in [mean(objective), *self.losses])
 
     def _kl_weight(self, training):
         if not (training and self.beta_warmup):
             return self.beta
         steps = ops.cast(self.optimizer.iterations, "float32")
-        return self.beta * ops.minimum(steps / self.beta_warmup, 1.0)
+        return ops.multiply(self.beta, ops.minimum(steps / self.beta_warmup, 1.0))
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         if isinstance(x, _Batch):
@@ -248,7 +254,7 @@ class VariationalAutoencoder(Autoencoder):
         return mean, log_var
 
     def generate(self, n: int, seed: int | None = None) -> np.ndarray:
-        """Images of codes drawn from N(0, 1), `(n, ...)`: means of p(x|z), clipped to [0, 1]."""
+        """Images of codes drawn from N(0, 1), `(n, ...)`: means of p(x|z), in the data's unit."""
         n = whole("n", n, 1)
         seed = None if seed is None else whole("seed", seed)
         if not self.built:
@@ -256,7 +262,7 @@ class VariationalAutoencoder(Autoencoder):
         if self._conditional:
             raise ValueError(f"Decode [z, condition] of your own: decode(...). Received: n={n}")
         z = np.random.default_rng(seed).standard_normal((n, *self._code_shape), dtype="float32")
-        return np.clip(self.decode(z), 0, 1)
+        return self.decode(z)
 
     def elbo(self, x) -> np.ndarray:
         """The evidence lower bound of each image, in nats: `(n, ...)` to float32 `(n,)`.
@@ -317,10 +323,10 @@ class VariationalAutoencoder(Autoencoder):
         self._build_on(x)
         return x
 
-    def _checked_pair(self, x, y):
+    def _checked_pair(self, x, y, weights=None):
         if self.binarize and y is not None:
             raise ValueError(f"`binarize` takes no target. Received: y.shape={np.shape(y)}")
-        return super()._checked_pair(x, y)
+        return super()._checked_pair(x, y, weights)
 
     def get_config(self):
         names = ("beta", "samples", "importance_weighted", "beta_warmup", "binarize")

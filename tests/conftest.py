@@ -10,7 +10,13 @@ aelib.start(0)
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
+
+# Two, so that replicas can be tested on any machine.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
 
 # Every other skipped test fails a run with `--count-skips`, which `make test` uses.
 MAY_SKIP = [

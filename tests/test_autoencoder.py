@@ -311,7 +311,7 @@ def test_losses_on_logits_leave_the_sigmoid_to_use(make_model, images):
     np.testing.assert_allclose(
         model.decode(model.encode(images)), model.reconstruct(images), rtol=1e-5
     )
-    plain = make_model(BernoulliCrossEntropy(from_logits=False))
+    plain = make_model()
     np.testing.assert_allclose(plain.reconstruct(images), plain(images), rtol=1e-5, atol=1e-6)
 
 
@@ -475,7 +475,7 @@ def test_targets_that_do_not_match_are_refused(make_model, images):
     model = make_model()
     with pytest.raises(ValueError, match=r"x.shape=\(40, 12, 10, 1\), y.shape=\(39, 12, 10, 1\)"):
         model.fit(images, images[1:], verbose=0)
-    with pytest.raises(ValueError, match="must have the same shape"):
+    with pytest.raises(ValueError, match="A target must have the shape of the reconstruction"):
         model.fit(images, images[:, :6], verbose=0)
     with pytest.raises(ValueError, match=r"Received: y between 0\.\d+ and 2\.0"):
         make_model(BernoulliCrossEntropy()).fit(
@@ -598,5 +598,5 @@ def test_fit_and_evaluate_take_weights_per_image_and_per_pixel(make_model, image
         model.fit(images, sample_weight=w, **keep).history["loss"] for w in (per_image, per_pixel)
     )
     assert np.isfinite([a, b]).all()
-    with pytest.raises(ValueError, match="Received: y_true.shape"):
+    with pytest.raises(ValueError, match="`sample_weight` must be one number per image, step or"):
         make_model().evaluate(images, images, sample_weight=per_pixel[:, :6], verbose=0)
