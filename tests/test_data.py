@@ -20,7 +20,8 @@ def own_folder(tmp_path, monkeypatch):
     """Every test has an empty data folder of its own, and no network."""
     monkeypatch.delenv(_store.DATA_VARIABLE, raising=False)
     monkeypatch.setattr(_store, "cache_folder", lambda: tmp_path / "own")
-    monkeypatch.setattr(_mnist, "BASE_URL", "http://127.0.0.1:9/")
+    for address in ("BASE_URL", "MNIST_MIRROR", "FASHION_MIRROR"):
+        monkeypatch.setattr(_mnist, address, "http://127.0.0.1:9/")
     return tmp_path / "own"
 
 

@@ -21,6 +21,7 @@ import pytest
 import aelib.data as data
 from aelib.data import _mnist, _remote, _store
 
+NOWHERE = "http://127.0.0.1:9/"  # a connection is refused at once
 FOUR = ("x_train", "y_train", "x_test", "y_test")
 
 # A process of its own with the test's folder, server and hashes; exits with 3 where the dataset
@@ -31,6 +32,7 @@ import certifi, filelock, numpy.random, tqdm  # all that is imported late, befor
 from pathlib import Path
 from aelib import data
 from aelib.data import _mnist, _store, digits
+_mnist.MNIST_MIRROR = "http://127.0.0.1:9/"
 folder, _mnist.BASE_URL, _mnist._MNIST_ARRAYS, name, largest_file, user = json.loads(sys.argv[1])
 _store.cache_folder = lambda: Path(folder)
 if largest_file:
@@ -131,6 +133,8 @@ def own(tmp_path, monkeypatch, server):
     monkeypatch.delenv(_store.DATA_VARIABLE, raising=False)
     monkeypatch.setattr(_store, "cache_folder", lambda: folder)
     monkeypatch.setattr(_mnist, "BASE_URL", server.url)
+    for mirror in ("MNIST_MIRROR", "FASHION_MIRROR"):
+        monkeypatch.setattr(_mnist, mirror, NOWHERE)
     monkeypatch.setattr(_mnist, "_MNIST_ARRAYS", hashes)
     return folder
 
@@ -193,7 +197,7 @@ def test_a_file_that_the_server_does_not_have(own, server):
         data.fetch("mnist")
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:9/", "https://aelib.invalid/"])
+@pytest.mark.parametrize("address", [NOWHERE, "https://aelib.invalid/"])
 def test_without_a_network_it_fails_fast_and_the_digits_stand_in(own, monkeypatch, capsys, address):
     monkeypatch.setattr(_mnist, "BASE_URL", address)
     begin = time.monotonic()
@@ -210,12 +214,14 @@ def test_without_a_network_it_fails_fast_and_the_digits_stand_in(own, monkeypatc
 
 
 def test_a_reason_is_short_and_no_module_warns_of_missing_widgets(own, monkeypatch):
-    monkeypatch.setattr(_mnist, "BASE_URL", "https://aelib.invalid/")
+    for address in ("BASE_URL", "MNIST_MIRROR"):
+        monkeypatch.setattr(_mnist, address, "https://aelib.invalid/")
     program = f"""if True:
         import sys
         from pathlib import Path
         from aelib.data import _mnist, _store, load_or_embedded
-        _mnist.BASE_URL, _store.cache_folder = "http://127.0.0.1:9/", lambda: Path({str(own)!r})
+        _mnist.BASE_URL = _mnist.MNIST_MIRROR = {NOWHERE!r}
+        _store.cache_folder = lambda: Path({str(own)!r})
         load_or_embedded("mnist", limit=1)
         assert "tqdm.auto" not in sys.modules  # it warns in a notebook: IProgress not found
     """
@@ -228,7 +234,7 @@ def test_a_reason_is_short_and_no_module_warns_of_missing_widgets(own, monkeypat
 
 
 def test_that_there_is_no_network_is_remembered_for_ten_minutes(own, server, monkeypatch):
-    monkeypatch.setattr(_mnist, "BASE_URL", "http://127.0.0.1:9/")
+    monkeypatch.setattr(_mnist, "BASE_URL", NOWHERE)
     with pytest.raises(data.DatasetUnavailable, match="no connection to 127.0.0.1"):
         data.load("mnist")
     note = own / ".mnist.offline"
@@ -396,7 +402,7 @@ class TestDamagedFile:
 
     def test_without_a_network_is_not_used(self, own, server, monkeypatch, damage):
         self.damage(own / "mnist.npz", server.files["mnist.npz"], damage)
-        monkeypatch.setattr(_mnist, "BASE_URL", "http://127.0.0.1:9/")
+        monkeypatch.setattr(_mnist, "BASE_URL", NOWHERE)
         with pytest.raises(data.DatasetUnavailable, match="missing or damaged"):
             data.load("mnist")
 
@@ -423,6 +429,85 @@ def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(own, monkeypatch):
     monkeypatch.setattr(np, "load", None)
     with pytest.raises(data.CorruptFile, match="too large"):
         _mnist.MNIST.check(own / "mnist.npz")
+
+
+class TestMirror:
+    """The first address fails, and a second one has the four files that were first published."""
+
+    @pytest.fixture(autouse=True)
+    def served(self, own, server, monkeypatch, tmp_path):
+        with np.load(tmp_path / "served.npz") as file:
+            arrays = {key: file[key] for key in FOUR}
+        for key, array in arrays.items():
+            part = "train" if key.endswith("train") else "t10k"
+            kind, header = ("images-idx3", 16) if key[0] == "x" else ("labels-idx1", 8)
+            packed = gzip.compress(bytes(header) + array.tobytes())
+            server.files[f"mirror/{part}-{kind}-ubyte.gz"] = packed
+        monkeypatch.setattr(_mnist, "MNIST_MIRROR", f"{server.url}mirror/")
+        return arrays
+
+    @pytest.mark.parametrize("failure", ["refused", "no such host", "missing", "damaged"])
+    def test_serves_where_the_first_address_does_not(
+        self, own, server, monkeypatch, served, failure
+    ):
+        addresses = {"refused": NOWHERE, "no such host": "https://aelib.invalid/"}
+        monkeypatch.setattr(_mnist, "BASE_URL", addresses.get(failure, server.url))
+        if failure == "missing":
+            del server.files["mnist.npz"]
+        if failure == "damaged":
+            server.files["mnist.npz"] = bytes(1000)
+        mnist = data.load("mnist", validation=50)
+        x = np.rint(255 * np.concatenate([mnist.train.x, mnist.valid.x])[..., 0])
+        np.testing.assert_array_equal(x, served["x_train"])
+        np.testing.assert_array_equal(mnist.test.y, served["y_test"])
+        assert files(own) == ["mnist.npz"]  # and no note of a network that is missing
+        assert data.fetch("mnist") == str(own / "mnist.npz")
+        assert server.asked.count("mirror/t10k-labels-idx1-ubyte.gz") == 1
+
+    def test_is_not_asked_where_the_first_address_serves(self, own, server):
+        data.load("mnist", validation=50)
+        assert server.asked == ["mnist.npz"]
+
+    @pytest.mark.parametrize("content", [b"", b"no gzip", "cut", "other", "short", "bomb"])
+    def test_is_believed_no_more_than_the_first(self, own, server, monkeypatch, content):
+        monkeypatch.setattr(_mnist, "BASE_URL", NOWHERE)
+        monkeypatch.setattr(_mnist, "_MNIST_UNPACKED", 1_000_000)
+        name = "mirror/train-images-idx3-ubyte.gz"
+        whole = server.files[name]
+        changed = {
+            "cut": whole[:-9],
+            "other": gzip.compress(bytes(16) + bytes(300 * 784)),
+            "short": gzip.compress(bytes(7)),
+            "bomb": gzip.compress(bytes(50_000_000)),
+        }
+        server.files[name] = changed.get(content, content)
+        with pytest.raises(data.DatasetUnavailable, match=r"no connection.*; ") as caught:
+            data.load("mnist")
+        assert_ways_out(str(caught.value))
+        assert files(own) == []
+        server.files[name] = whole
+        assert len(data.load("mnist", validation=0).train.x) == 300
+
+    def test_both_reasons_are_given_and_kept_where_neither_is_reached(self, own, monkeypatch):
+        monkeypatch.setattr(_mnist, "BASE_URL", NOWHERE)
+        monkeypatch.setattr(_mnist, "MNIST_MIRROR", "https://aelib.invalid/")
+        for _ in range(2):  # the second time from the note
+            with pytest.raises(data.DatasetUnavailable, match="127.0.0.1: .*; .*aelib.invalid: "):
+                data.load("mnist")
+        assert files(own) == [".mnist.offline"]
+
+    def test_of_fashion_mnist_has_the_files_that_are_missing(self, own, server, monkeypatch):
+        packed = {name: gzip.compress(name.encode()) for name in _mnist._FASHION_FILES}
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in packed.items()}
+        monkeypatch.setattr(_mnist, "_FASHION_FILES", hashes)
+        monkeypatch.setattr(_mnist, "FASHION_MIRROR", f"{server.url}mirror/")
+        first, *rest = packed
+        server.files = {f"{first}.gz": packed[first]}
+        server.files |= {f"mirror/{name}.gz": packed[name] for name in rest}
+        with pytest.raises(ValueError):  # no images: what counts is that all files are there
+            data.fetch("fashion_mnist")
+        assert files(own) == ["fashion-mnist", *sorted(f"{name}.gz" for name in packed)]
+        assert f"mirror/{first}.gz" not in server.asked
 
 
 class TestFashion:

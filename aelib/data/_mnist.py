@@ -1,9 +1,13 @@
-"""`mnist` and `fashion_mnist`, from where Keras has them."""
+"""`mnist` and `fashion_mnist`, from where Keras has them or, failing that, from a mirror."""
 
 import gzip
 import hashlib
+import io
 import zipfile
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +16,10 @@ from aelib.data._sources import Raw
 from aelib.data._store import CorruptFile
 
 BASE_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+MNIST_MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+FASHION_MIRROR = (
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/"
+)
 VALIDATION = 10_000
 
 # SHA-256 of each array's bytes: the same however the file was packed.
@@ -28,6 +36,7 @@ _FASHION_FILES = {  # SHA-256 of each file, all with the ending .gz
     "t10k-images-idx3-ubyte": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
     "t10k-labels-idx1-ubyte": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
 }
+_FILES = tuple(_FASHION_FILES)  # MNIST was first published in files of the same names
 
 
 def _check_mnist(path: Path) -> dict[str, np.ndarray]:
@@ -64,24 +73,48 @@ def _check_fashion(path: Path) -> bytes:
 
 
 def _unpack_fashion(folder: Path) -> Raw:
-    def values(file: str, header: int) -> np.ndarray:
-        packed = _check_fashion(folder / "fashion-mnist" / f"{file}.gz")
-        return np.frombuffer(gzip.decompress(packed), np.uint8, offset=header)
+    files = (folder / "fashion-mnist" / f"{file}.gz" for file in _FILES)
+    x, y, x_test, y_test = _numbers([_check_fashion(file) for file in files])
+    return Raw(x, y, x_test, y_test, VALIDATION)
 
-    def split(part: str) -> tuple[np.ndarray, np.ndarray]:
-        images = values(f"{part}-images-idx3-ubyte", 16).reshape(-1, 28, 28)
-        return images, values(f"{part}-labels-idx1-ubyte", 8)
 
-    return Raw(*split("train"), *split("t10k"), VALIDATION)
+def _numbers(packed: Sequence[bytes]) -> list[np.ndarray]:
+    """Images and labels for training, images and labels to test on, from the four files."""
+    arrays = []
+    for content, header in zip(packed, (16, 8, 16, 8), strict=True):
+        with gzip.open(io.BytesIO(content)) as file:
+            values = np.frombuffer(file.read(_MNIST_UNPACKED), np.uint8, offset=header)
+        arrays.append(values.reshape(-1, 28, 28) if header == 16 else values)
+    return arrays
+
+
+def _join_mnist(packed: Sequence[bytes]) -> bytes:
+    """Keras's `mnist.npz` from the four files that were first published."""
+    content = io.BytesIO()
+    try:
+        arrays: dict[str, Any] = dict(zip(_MNIST_ARRAYS, _numbers(packed), strict=True))
+        np.savez_compressed(content, **arrays)
+    except (EOFError, ValueError, zlib.error) as error:
+        raise CorruptFile(f"This is not MNIST: {error}. Received: the files of a mirror") from error
+    return content.getvalue()
 
 
 MNIST = Downloaded(
-    "mnist", lambda file: BASE_URL + file, ("mnist.npz",), 11, _check_mnist, _unpack_mnist
+    "mnist",
+    (
+        lambda file: [BASE_URL + file],
+        lambda file: [f"{MNIST_MIRROR}{part}.gz" for part in _FILES],
+    ),
+    ("mnist.npz",),
+    11,
+    _check_mnist,
+    _unpack_mnist,
+    join=_join_mnist,
 )
 FASHION_MNIST = Downloaded(
     "fashion_mnist",
-    lambda file: BASE_URL + file,
-    tuple(f"fashion-mnist/{file}.gz" for file in _FASHION_FILES),
+    (lambda file: [BASE_URL + file], lambda file: [FASHION_MIRROR + file]),
+    tuple(f"fashion-mnist/{file}.gz" for file in _FILES),
     31,
     _check_fashion,
     _unpack_fashion,

@@ -7,7 +7,7 @@ import ssl
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -40,7 +40,8 @@ class Downloaded:
 
     Attributes:
         name: its name in `data.names()`.
-        url: the address of a file of this name.
+        addresses: where a file of this name is, the best place first: one URL, or those of the
+            parts from which `join` makes it. The next place is asked where one fails.
         files: its files, relative to a data folder.
         megabytes: the size of all of them.
         check: raises `CorruptFile` or `FileNotFoundError` for one of the files.
@@ -49,12 +50,13 @@ class Downloaded:
     """
 
     name: str
-    url: Callable[[str], str]
+    addresses: Sequence[Callable[[str], Sequence[str]]]
     files: tuple[str, ...]
     megabytes: int
     check: Callable[[Path], object]
     unpack: Callable[[Path], Raw]
     stand_in: str = "digits"
+    join: Callable[[Sequence[bytes]], bytes] = b"".join
 
     def find(self) -> Path | None:
         """The data folder that has all the files, whole or not, or None."""
@@ -117,21 +119,40 @@ class Downloaded:
         if 0 <= age < OFFLINE and not patient:
             raise Unreachable(f"{note.read_text()} ({age / 60:.0f} min ago)")
         deadline = time.monotonic() + (FETCH_PATIENCE if patient else PATIENCE)
+        errors: list[OSError | CorruptFile] = []
+        for address in self.addresses:
+            try:
+                for file in self.files:
+                    self._bring(file, address, staging, deadline)
+                note.unlink(missing_ok=True)
+                return
+            except (OSError, CorruptFile) as error:
+                errors.append(error)
+            if time.monotonic() > deadline:
+                break
+        reason = "; ".join(dict.fromkeys(map(str, errors)))  # each reason once
+        if all(isinstance(error, Unreachable) for error in errors):
+            write_whole(note, reason)
+            raise Unreachable(reason)
+        raise OSError(reason)
+
+    def _bring(
+        self, file: str, address: Callable[[str], Sequence[str]], staging: Path, deadline: float
+    ) -> None:
+        path = staging.parent / file
         try:
-            for file in self.files:
-                path = staging.parent / file
-                try:
-                    self.check(path)
-                except (FileNotFoundError, CorruptFile):
-                    temporary = staging / path.name
-                    _transfer(self.url(path.name), temporary, deadline)
-                    self.check(temporary)
-                    path.parent.mkdir(exist_ok=True)
-                    os.replace(temporary, path)
-        except Unreachable as error:
-            write_whole(note, str(error))
-            raise
-        note.unlink(missing_ok=True)
+            self.check(path)
+        except (FileNotFoundError, CorruptFile):
+            temporary = staging / path.name
+            parts = []
+            for url in address(path.name):
+                _transfer(url, temporary, deadline)
+                parts.append(temporary.read_bytes())
+            if len(parts) > 1:
+                temporary.write_bytes(self.join(parts))
+            self.check(temporary)
+            path.parent.mkdir(exist_ok=True)
+            os.replace(temporary, path)
 
 
 def _transfer(url: str, path: Path, deadline: float) -> None:

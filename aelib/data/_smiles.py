@@ -99,4 +99,6 @@ def _corrupt(path: Path, reason: str) -> CorruptFile:
     return CorruptFile(f"This is not SMILEsmileD: {reason}. Received: file={path}")
 
 
-SMILES = Downloaded("smiles", lambda file: _URL, (_FILE,), 28, _check, _unpack, stand_in="faces")
+SMILES = Downloaded(
+    "smiles", (lambda file: [_URL],), (_FILE,), 28, _check, _unpack, stand_in="faces"
+)
