@@ -9,11 +9,13 @@ square of 140 x 140 in the middle, scaled to 64 x 64).
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from aelib.data._sources import Raw, Status
+from aelib.data._pictures import Pictures
+from aelib.data._sources import Raw, Size, Status
 from aelib.data._store import (
     DATA_VARIABLE,
     CorruptFile,
@@ -32,23 +34,6 @@ _ALIGNED = (178, 218)  # width, height of the aligned images
 _CROP = 140  # the square in the middle: hair to chin, hardly any background
 
 
-class _Pictures:
-    """Images that are read when a slice is asked for, float32 `(n, size, size, 3)`."""
-
-    def __init__(self, paths: list[Path], size: int):
-        self.paths, self.size = paths, size
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, part: slice) -> np.ndarray:
-        paths = self.paths[part]
-        images = np.empty((len(paths), self.size, self.size, 3), np.float32)
-        for path, target in zip(paths, images, strict=True):
-            target[:] = _picture(path, self.size)
-        return images
-
-
 @dataclass(frozen=True)
 class CelebA:
     """The dataset in the user's `folder`, or in one of the data folders."""
@@ -57,7 +42,7 @@ class CelebA:
     stand_in: str = "faces"
     not_fetched: str = "It cannot be downloaded, see data/README.md"
 
-    def read(self, size: int | None = None, limit: int | None = None) -> Raw:
+    def read(self, size: Size = None, limit: int | None = None) -> Raw:
         """All images, which are read when they are sliced; the last for training are `valid`.
 
         Raises:
@@ -77,10 +62,13 @@ class CelebA:
         training, test = np.split(order, [int((part < 2).sum())])
 
         paths = [folder / _IMAGES / file for file in files]
+        side = max(size) if size else SIZE
+        read = partial(_picture, size=side)
 
-        def split(rows: np.ndarray) -> tuple[_Pictures, np.ndarray, dict[str, np.ndarray]]:
+        def split(rows: np.ndarray) -> tuple[Pictures, np.ndarray, dict[str, np.ndarray]]:
             factors = {name: values[rows] for name, values in attributes.items()}
-            return _Pictures([paths[row] for row in rows], size or SIZE), factors[LABEL], factors
+            pictures = Pictures([paths[row] for row in rows], (side, side, 3), read)
+            return pictures, factors[LABEL], factors
 
         x, y, factors = split(training)
         x_test, y_test, factors_test = split(test)

@@ -11,7 +11,7 @@ from aelib._checks import number, whole
 from aelib.data import digits, faces
 from aelib.data._celeba import CelebA, is_celeba
 from aelib.data._mnist import FASHION_MNIST, MNIST
-from aelib.data._own import OwnFile
+from aelib.data._own import OwnFile, OwnFolder
 from aelib.data._remote import Downloaded
 from aelib.data._smiles import SMILES
 from aelib.data._sources import Drawn, Status
@@ -20,11 +20,11 @@ from aelib.data._store import DatasetUnavailable, user_data_folder
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Split:
-    """Images and their labels.
+    """Images and their labels, or the rows of a table.
 
     Attributes:
-        x: float32 in [0, 1], `(n, height, width, channels)`.
-        y: int64, `(n,)`. Of faces: 1 where the person smiles.
+        x: float32 in [0, 1], `(n, height, width, channels)`; of a table float32, `(n, columns)`.
+        y: int64, `(n,)`, -1 where there is no label. Of faces: 1 where the person smiles.
         factors: what else is known of each image, from names to arrays `(n,)`: all that `faces`
             were drawn from (see `faces.FACTORS`), the 40 attributes of `celeba`; otherwise empty.
     """
@@ -34,7 +34,7 @@ class Split:
     factors: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return f"{len(self.x):,} images"
+        return f"{len(self.x):,} {'rows' if self.x.ndim == 2 else 'images'}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,21 +46,25 @@ class Dataset:
         train: to learn from.
         valid: to choose with (sizes, weights, when to stop); empty with `validation=0`.
         test: to report on, once.
+        class_names: of the labels 0, 1, ...: the sub-folders of a folder of images, else empty.
     """
 
     name: str
     train: Split
     valid: Split
     test: Split
+    class_names: tuple[str, ...] = ()
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """`(height, width, channels)`."""
+    def image_shape(self) -> tuple[int, ...]:
+        """`(height, width, channels)`, of a table `(columns,)`."""
         return self.train.x.shape[1:]
 
     def __repr__(self) -> str:
         parts = (f"{len(getattr(self, part).x):,} {part}" for part in ("train", "valid", "test"))
-        return f"{self.name}: {', '.join(parts)} images of {' x '.join(map(str, self.image_shape))}"
+        shape = " x ".join(map(str, self.image_shape))
+        what = f"rows of {shape} numbers" if self.train.x.ndim == 2 else f"images of {shape}"
+        return f"{self.name}: {', '.join(parts)} {what}"
 
 
 _SOURCES: dict[str, Downloaded | Drawn | CelebA] = {
@@ -74,7 +78,7 @@ _SOURCES: dict[str, Downloaded | Drawn | CelebA] = {
 
 
 def names() -> list[str]:
-    """The names that `load` knows, beside the paths of `.npz` files and of CelebA."""
+    """The names that `load` knows, beside the paths of `.npz` files and of folders of images."""
     return list(_SOURCES)
 
 
@@ -82,24 +86,30 @@ def load(
     name: str | os.PathLike,
     *,
     validation: int | float | None = None,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
     limit: int | None = None,
 ) -> Dataset:
     """Loads a dataset, downloading or drawing it the first time.
 
     Args:
-        name: one of `names()`, or the path of an `.npz` file with `x_train`, `y_train`, `x_test`
-            and `y_test`: images `(n, height, width)`, `(n, height, width, 1)` or `(n, height,
-            width, 3)`, uint8 or floats in [0, 1], and one integer for each as its label. The path
-            of a folder with `img_align_celeba/` and `list_attr_celeba.txt` is `celeba`.
+        name: one of `names()`, or the path of your own data (`data/README.md` has the details):
+
+            - an `.npz` file with `x_train`, `x_test` and, if there are labels, `y_train`, `y_test`:
+              images `(n, height, width)`, `(n, height, width, 1)` or `(n, height, width, 3)`, bool,
+              uint8 or floats in [0, 1]; or a table `(n, columns)`, whose numbers stay as they are;
+              and one integer for each as its label;
+            - a folder of images of any format that Pillow reads. Its sub-folders are the classes;
+              their sorted positions are the labels. Where they are called `train`, `valid` (or
+              `val`, `validation`) and `test`, these are the parts, with the classes below them;
+            - a folder with `img_align_celeba/` and `list_attr_celeba.txt`, which is `celeba`.
         validation: how many (int) or which share (float) of the training images become `valid`:
-            the last ones, in a user's own file after shuffling. Default: 10,000 of MNIST and
+            the last ones, in your own data after shuffling. Default: 10,000 of MNIST and
             Fashion-MNIST, 2,000 of the digits and of the smiles, 1,000 of the faces, the published
-            ones of CelebA, a tenth of a user's own images.
-        size: height and width to resize to, antialiased; the faces are drawn at that size.
-            Default: as they are; 64 for CelebA.
-        limit: at most this many images in each of the three splits, the first ones. Of `faces` and
-            `celeba` no others are drawn or read. (All of CelebA at 64 x 64 takes 10 GB.)
+            ones of CelebA, those in a folder's `valid`, a tenth of any other data of your own.
+        size: `(height, width)`, or one int for both, to resize to, antialiased and whatever the
+            proportions were. Default: as they are; 64 for CelebA.
+        limit: at most this many images in each of the three splits, the first ones. Of `faces`,
+            `celeba` and a folder no others are drawn or decoded. (All of CelebA takes 10 GB.)
 
     Returns:
         A `Dataset`, whose `train`, `valid` and `test` have images `x` and labels `y`.
@@ -107,17 +117,20 @@ def load(
     Raises:
         ValueError: if an argument, or a user's own file, is invalid.
         DatasetUnavailable: if the dataset is missing and cannot be downloaded.
-        CorruptFile: if a file in `AELIB_DATA_DIR`, or of CelebA, is not what it should be.
+        CorruptFile: if a file in `AELIB_DATA_DIR`, of CelebA or of a folder of images is not what
+            it should be.
     """
     source = _source(name)
-    for argument, value in (("size", size), ("limit", limit)):
-        if value is not None:
-            whole(argument, value, 1)
+    if limit is not None:
+        whole("limit", limit, 1)
+    shape = None if size is None else _height_and_width(size)
     if isinstance(validation, float | np.floating):
         number("validation", validation, 0, 1, below=True)
     elif validation is not None:
         whole("validation", validation)
-    raw = source.read(size, limit)
+    raw = source.read(shape, limit)
+    if shape is not None and getattr(raw.x, "ndim", 4) == 2:
+        raise ValueError(f"`size` is for images, {name} is a table. Received: size={size!r}")
     part = raw.validation if validation is None else validation
     count = round(part * len(raw.x)) if isinstance(part, float | np.floating) else int(part)
     if count >= len(raw.x):
@@ -130,8 +143,8 @@ def load(
     def split(x: Any, y: np.ndarray, factors: dict, begin: int, end: int) -> Split:
         rows = slice(begin, end if limit is None else min(end, begin + limit))
         images = _as_images(x[rows])
-        if size is not None and images.shape[1:3] != (size, size):
-            images = _resized(images, size)
+        if shape is not None and images.shape[1:3] != shape:
+            images = _resized(images, shape)
         kept = {key: np.array(values[rows]) for key, values in factors.items()}
         return Split(images, y[rows].astype(np.int64), kept)
 
@@ -140,6 +153,7 @@ def load(
         split(raw.x, raw.y, raw.factors, 0, cut),
         split(raw.x, raw.y, raw.factors, cut, len(raw.x)),
         split(raw.x_test, raw.y_test, raw.factors_test, 0, len(raw.x_test)),
+        raw.class_names,
     )
 
 
@@ -190,7 +204,7 @@ def fetch(name: str) -> str:
     )
 
 
-def _source(name: str | os.PathLike) -> Downloaded | Drawn | CelebA | OwnFile:
+def _source(name: str | os.PathLike) -> Downloaded | Drawn | CelebA | OwnFile | OwnFolder:
     user_data_folder()  # a mistyped folder is reported whichever dataset is asked for
     if isinstance(name, str) and name in _SOURCES:
         return _SOURCES[name]
@@ -200,10 +214,22 @@ def _source(name: str | os.PathLike) -> Downloaded | Drawn | CelebA | OwnFile:
             return OwnFile(path)
         if path and is_celeba(Path(path).expanduser()):
             return CelebA(Path(path).expanduser())
+        if os.path.isdir(os.path.expanduser(path)):
+            return OwnFolder(path)
     raise ValueError(
-        f"`name` must be one of {', '.join(_SOURCES)}, or the path of an .npz file. "
-        f"Received: name={name!r}"
+        f"`name` must be one of {', '.join(_SOURCES)}, or the path of an .npz file or of a folder "
+        f"of images. Received: name={name!r}"
     )
+
+
+def _height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
+    if not isinstance(size, tuple | list):
+        return (whole("size", size, 1),) * 2
+    if len(size) != 2:
+        raise ValueError(
+            f"`size` must be an integer >= 1, or (height, width). Received: size={size!r}"
+        )
+    return whole("size[0]", size[0], 1), whole("size[1]", size[1], 1)
 
 
 def _as_images(x: np.ndarray) -> np.ndarray:
@@ -212,17 +238,17 @@ def _as_images(x: np.ndarray) -> np.ndarray:
         x = x[..., np.newaxis]
     if x.dtype == np.uint8:
         return np.divide(x, np.float32(255), dtype=np.float32)
-    return x.astype(np.float32)
+    return x.astype(np.float32, copy=not x.flags.owndata)  # no copy of what was just read
 
 
-def _resized(x: np.ndarray, size: int) -> np.ndarray:
+def _resized(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Antialiased. Bilinear weights are never negative, so pixels stay in [0, 1]."""
     from PIL import Image  # here: most processes never need it
 
-    result = np.empty((len(x), size, size, x.shape[3]), np.float32)
+    result = np.empty((len(x), *size, x.shape[3]), np.float32)
     for image, target in zip(x, result, strict=True):
         for channel in range(x.shape[3]):
             plane = Image.fromarray(np.ascontiguousarray(image[..., channel]))
-            resized = plane.resize((size, size), Image.Resampling.BILINEAR)
+            resized = plane.resize(size[::-1], Image.Resampling.BILINEAR)
             target[..., channel] = np.asarray(resized)
     return np.clip(result, 0, 1, out=result)

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from aelib._files import write_whole
-from aelib.data._sources import Raw, Status
+from aelib.data._sources import Raw, Size, Status
 from aelib.data._store import (
     DATA_VARIABLE,
     CorruptFile,
@@ -65,7 +65,7 @@ class Downloaded:
                 return folder
         return None
 
-    def read(self, size: int | None = None, limit: int | None = None) -> Raw:
+    def read(self, size: Size = None, limit: int | None = None) -> Raw:
         """All images, downloaded first where they are missing.
 
         Raises:

@@ -8,6 +8,9 @@ import numpy as np
 
 from aelib.data._store import cached_file
 
+UNLABELLED = -1  # as in `aelib.semi_supervised`
+Size = tuple[int, int] | None  # height and width
+
 
 @dataclass(frozen=True, eq=False)
 class Raw:
@@ -15,10 +18,11 @@ class Raw:
 
     Attributes:
         x, x_test: images, uint8 or floats in [0, 1], with or without an axis of channels: an array,
-            or what has a length and returns arrays for slices.
-        y, y_test: their labels, integers.
+            or what has a length and returns arrays for slices; or the rows of a table, float32.
+        y, y_test: their labels, integers, `UNLABELLED` where there is none.
         validation: how many (int), or which share (float), of the training images become `valid`.
         factors, factors_test: what else is known of each image, by name.
+        class_names: of the labels 0, 1, ..., where they have names.
     """
 
     x: Any
@@ -28,6 +32,7 @@ class Raw:
     validation: int | float
     factors: dict[str, np.ndarray] = field(default_factory=dict)
     factors_test: dict[str, np.ndarray] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,13 @@ class Drawn:
     """Images that this package draws, so that none need stand in for them."""
 
     name: str
-    read: Callable[[int | None, int | None], Raw]
+    draw: Callable[[int | None, int | None], Raw]
     stand_in: str = ""
     not_fetched: str = "It is embedded, there is nothing to fetch"
+
+    def read(self, size: Size = None, limit: int | None = None) -> Raw:
+        """All images, drawn as squares."""
+        return self.draw(max(size) if size else None, limit)
 
     def status(self) -> Status:
         path = cached_file(self.name)
