@@ -3,8 +3,8 @@
     magic (8 bytes), version (2), images (4), words (4), fingerprint (8), words (4 each), CRC-32 (4)
 
 The fingerprint is that of everything that decoding depends on. The words are the state of an
-asymmetric numeral system (ANS; Duda 2013) of the library constriction. Header and checksum take
-30 bytes.
+asymmetric numeral system (ANS; Duda 2013) of the library constriction, which a coder starts from
+words of its own and must find again at the end. Header and checksum take 30 bytes.
 """
 
 import hashlib
@@ -44,8 +44,9 @@ def pack(magic: bytes, fingerprint: bytes, images: int, words: np.ndarray) -> by
 
 def unpack(magic: bytes, fingerprint: bytes, data: bytes) -> tuple[int, np.ndarray]:
     """The number of images and the words, of bytes that are exactly as they were written."""
-    if not isinstance(data, bytes):
+    if not isinstance(data, bytes | bytearray | memoryview):
         raise ValueError(f"`data` must be bytes. Received: type(data)={type(data).__name__}")
+    data = bytes(data)
     if data[:8] != magic[: len(data)]:
         _refuse(f"must start with {magic!r}, as this coder writes it", f"data={data[:8]!r}...")
     if len(data) < _HEADER.size + _CHECKSUM.size:
@@ -63,7 +64,16 @@ def unpack(magic: bytes, fingerprint: bytes, data: bytes) -> tuple[int, np.ndarr
     if written_with != fingerprint:
         received = f"fingerprint={written_with.hex()}, here {fingerprint.hex()}"
         _refuse("was written with another model (weights, step or tables)", received)
-    return images, np.frombuffer(data, "<u4", count, _HEADER.size).astype("uint32")
+    words = np.frombuffer(data, "<u4", count, _HEADER.size).astype("uint32")
+    if not images or not words[-1:].any():
+        _refuse("holds no image, or ends in a word of 0", f"{images} images, {count} words")
+    return images, words
+
+
+def check_end(words: np.ndarray, first: np.ndarray) -> None:
+    """Refuses an archive whose stack, with all images popped, is not the words it began with."""
+    if not np.array_equal(words, first):
+        _refuse("does not end as it began", "data with other bits")
 
 
 def _refuse(fault: str, received: str):

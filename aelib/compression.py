@@ -14,15 +14,17 @@ from keras import ops
 from numpy.typing import ArrayLike, NDArray
 
 from aelib._checks import number
-from aelib._container import digest, pack, stream, unpack, weights_of
+from aelib._container import check_end, digest, pack, stream, unpack, weights_of
 from aelib._files import write_whole as write_file  # noqa: F401  (a public name of this module)
 from aelib.autoencoder import Autoencoder
 from aelib.bits_back import BitsBackCoder  # noqa: F401  (a public name of this module)
+from aelib.ladder import LadderNetwork
 from aelib.variational import VariationalAutoencoder
 
 _MAGIC = b"aelibARC"
 _HALF_WORD = stream.model.Uniform(2**16)
 _MOST_SYMBOLS = 2**16  # of a dimension of the code
+_FIRST_WORDS = np.array([0xAE11BA5E], "uint32")  # not small, so that no symbol is free
 
 
 @keras.saving.register_keras_serializable(package="aelib")
@@ -36,37 +38,47 @@ class Archiver(keras.Model):
 
     All of the loss is in the rounding, which adds about the noise of a uniform variable with
     standard deviation step / sqrt(12). `decompress` decodes exactly the integers of `compress`, on
-    any machine; so does calling the model, without bytes. Train the autoencoder, not the archiver.
+    any machine; the model, called, gives the same images without bytes. Train the autoencoder, not
+    the archiver. Few bytes may hold many images where the codes hardly vary, but never more than
+    the tables allow: bytes that declare more, or that do not end as they began, are refused.
 
     Args:
-        autoencoder: a trained `Autoencoder` whose code has one shape for all images.
+        autoencoder: a trained `Autoencoder` whose code is one array, of one shape for all images;
+            not a `VariationalAutoencoder` (see `BitsBackCoder`) or a `LadderNetwork`.
         step: float > 0, in units of the code. The larger, the fewer bytes.
 
     Call arguments:
-        x: `(batch, ...)`, images. The output is the decoder's.
+        x: `(batch, ...)`, images. The output is images too, also where the decoder gives logits.
 
     References: Goyal, "Theoretical foundations of transform coding", 2001; Krichevsky & Trofimov,
     "The performance of universal encoding", 1981.
     """
 
     def __init__(self, autoencoder: Autoencoder, step: float, **kwargs):
-        is_variational = isinstance(autoencoder, VariationalAutoencoder)
-        if not isinstance(autoencoder, Autoencoder) or is_variational:
-            expected = "an Autoencoder; for a variational one use BitsBackCoder"
+        refused = isinstance(autoencoder, VariationalAutoencoder | LadderNetwork)
+        if not isinstance(autoencoder, Autoencoder) or refused:
+            expected = "an Autoencoder, not a LadderNetwork; for a variational one use BitsBackCoder"
             raise ValueError(f"`autoencoder` must be {expected}. Received: {autoencoder=}")
         super().__init__(**kwargs)
         self.autoencoder = autoencoder
         self.step = number("step", step, 0, above=True)
         self._lowest: Any = None  # smallest integer of each dimension, in the code's shape
         self._table: Any = None  # (dimensions, symbols + 1), twice the counts; the escape is last
-        self.built = autoencoder.built
+        shape = getattr(autoencoder.encoder, "input_shape", None)
+        shape = (autoencoder.get_build_config() or {"input_shape": shape})["input_shape"]
+        if shape is not None:  # `export` asks for a call, and this one needs no images
+            x = keras.tree.map_shape_structure(keras.KerasTensor, shape)
+            _one_code(autoencoder.encoder(x))
+            self(x)
 
     def build(self, input_shape):
-        self.autoencoder.build(input_shape)
+        if not self.autoencoder.built:
+            self.autoencoder.build(input_shape)
 
     def call(self, x):
-        z = ops.cast(self.autoencoder.encoder(x), "float32")
-        return self.autoencoder.decoder(self.step * ops.round(z / self.step))
+        z = ops.cast(_one_code(self.autoencoder.encoder(x)), "float32")
+        output = self.autoencoder.decoder(self.step * ops.round(z / self.step))
+        return self.autoencoder._images(output)
 
     def adapt(self, x: ArrayLike) -> None:
         """Fits the tables to the codes of images, `(n, ...)`, and forgets older ones."""
@@ -97,7 +109,7 @@ class Archiver(keras.Model):
         symbols = codes - self._lowest
         outside = (symbols < 0) | (symbols >= escape)
         symbols = np.where(outside, escape, symbols).astype("int32").reshape(len(codes), -1)
-        coder = stream.stack.AnsCoder()
+        coder = stream.stack.AnsCoder(_FIRST_WORDS)
         coder.encode_reverse(codes[outside].astype("<i4").view("<u2").astype("int32"), _HALF_WORD)
         for column, model in reversed(list(zip(symbols.T, self._models(), strict=True))):
             coder.encode_reverse(np.ascontiguousarray(column), model)
@@ -107,11 +119,15 @@ class Archiver(keras.Model):
         """The images of bytes from `compress`: float32 `(n, ...)`. See `Autoencoder.decode`."""
         escape = self._adapted().shape[1] - 1
         images, words = unpack(_MAGIC, self._fingerprint(), data)
+        if images > (most := 33 * len(words) / self._fewest_bits()):  # 32, and what rounding takes
+            received = f"{images} images in {len(words)} words"
+            raise ValueError(f"The words can hold {most:.0f} images at most. Received: {received}")
         coder = stream.stack.AnsCoder(words)
         symbols = np.stack([coder.decode(model, images) for model in self._models()], axis=1)
         codes = symbols.reshape(images, *self._lowest.shape) + self._lowest
         outside = codes == self._lowest + escape
         plain = coder.decode(_HALF_WORD, 2 * int(outside.sum()))
+        check_end(coder.get_compressed(), _FIRST_WORDS)
         codes[outside] = plain.astype("<u2").view("<i4")
         return self.autoencoder.decode((self.step * codes).astype("float32"))
 
@@ -122,7 +138,7 @@ class Archiver(keras.Model):
         return sum(array.nbytes for array in arrays)
 
     def _rounded(self, x):
-        z = self.autoencoder.encode(x) / np.float32(self.step)
+        z = _one_code(self.autoencoder.encode(x)) / np.float32(self.step)
         if not (np.abs(z) < 2**31).all():
             received = f"step={self.step}, for codes up to {np.abs(z).max() * self.step:.3g}"
             expected = "integers of 32 bits: use a larger step"
@@ -138,6 +154,11 @@ class Archiver(keras.Model):
         # Not "perfect", which needs logarithms: sums and products are the same on every machine.
         rows = self._table.astype("float64")
         return [stream.model.Categorical(row, perfect=False) for row in rows]
+
+    def _fewest_bits(self):
+        """No image takes fewer: those of the likeliest symbols, as `_models` rounds them."""
+        share = self._table.max(axis=1) / self._table.sum(axis=1, dtype="float64")
+        return -np.log2(np.minimum(share + 2 * 2.0**-24, 1 - 2.0**-24)).sum()
 
     def _fingerprint(self):
         weights = weights_of(self.autoencoder.decoder)
@@ -159,3 +180,9 @@ class Archiver(keras.Model):
     def from_config(cls, config):
         autoencoder = keras.saving.deserialize_keras_object(config["autoencoder"])
         return cls(**{**config, "autoencoder": autoencoder})
+
+
+def _one_code(z):
+    if isinstance(z, dict | list | tuple):
+        raise ValueError(f"The code must be one array. Received: an encoder of {len(z)} outputs")
+    return z
