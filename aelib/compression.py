@@ -24,7 +24,7 @@ from aelib.variational import VariationalAutoencoder
 _MAGIC = b"aelibARC"
 _HALF_WORD = stream.model.Uniform(2**16)
 _MOST_SYMBOLS = 2**16  # of a dimension of the code
-_FIRST_WORDS = np.array([0xAE11BA5E], "uint32")  # not small, so that no symbol is free
+_FIRST_WORDS = np.array([2**24], "uint32")  # on a stack below this, symbols may be free
 
 
 @keras.saving.register_keras_serializable(package="aelib")
@@ -57,7 +57,9 @@ class Archiver(keras.Model):
     def __init__(self, autoencoder: Autoencoder, step: float, **kwargs):
         refused = isinstance(autoencoder, VariationalAutoencoder | LadderNetwork)
         if not isinstance(autoencoder, Autoencoder) or refused:
-            expected = "an Autoencoder, not a LadderNetwork; for a variational one use BitsBackCoder"
+            expected = (
+                "an Autoencoder, not a LadderNetwork; for a variational one use BitsBackCoder"
+            )
             raise ValueError(f"`autoencoder` must be {expected}. Received: {autoencoder=}")
         super().__init__(**kwargs)
         self.autoencoder = autoencoder

@@ -1,7 +1,8 @@
 """Entropy, cross-entropy and relative entropy (Kullback-Leibler divergence), in NumPy.
 
 Computed in float64, in nats (natural logarithms) unless a base is given, with `0 log 0 = 0`.
-Probabilities that do not sum to 1 and other invalid arguments raise `ValueError`.
+Probabilities that do not sum to 1, within the error of their type, and other invalid arguments
+raise `ValueError`.
 
 Reference: Cover & Thomas, "Elements of Information Theory", 2nd edition, 2006, chapter 2.
 """
@@ -14,14 +15,15 @@ from scipy.special import entr, rel_entr, xlog1py, xlogy
 
 from aelib._checks import array, number, whole
 
-_SUM_TOLERANCE = 1e-5  # of probabilities that a network computed in float32
+_SUM_TOLERANCE = 1e-5  # of probabilities that a network computed in float32, of many outcomes
 
 
 def entropy(p: ArrayLike, *, base: float = math.e, axis: int = -1) -> NDArray:
     """Entropy of discrete distributions, `H(p) = -sum_i p_i log p_i`.
 
     Args:
-        p: probabilities, summing to 1 along `axis`.
+        p: probabilities, summing to 1 along `axis`, within 1e-5 and the rounding of their type
+            (float16: 0.002, bfloat16: 0.016); they are divided by their sum.
         base: of the logarithm: e gives nats, 2 gives bits.
         axis: int, the axis of the outcomes.
 
@@ -113,9 +115,9 @@ def gaussian_kl(
     Reference: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, appendix B.
     """
     mean_p, std_p, mean_q, std_q = _broadcast(
-        mean_p=array("mean_p", mean_p).astype("float64"),
+        mean_p=_float64("mean_p", mean_p)[0],
         std_p=_positive("std_p", std_p),
-        mean_q=array("mean_q", mean_q).astype("float64"),
+        mean_q=_float64("mean_q", mean_q)[0],
         std_q=_positive("std_q", std_q),
     )
     ratio, shift = std_p / std_q, (mean_p - mean_q) / std_q
@@ -133,19 +135,28 @@ def _distributions(p: ArrayLike, q: ArrayLike, axis: int) -> tuple[NDArray, ...]
 
 def _distribution(name: str, value: ArrayLike, axis: int) -> NDArray:
     """Checked probabilities with the outcomes on the last axis, their sum exactly 1."""
-    p = array(name, value, rank=1).astype("float64")
+    p, dtype = _float64(name, value, rank=1)
     p = np.moveaxis(p, _axis_of(p, axis), -1)
     if p.min() < 0.0:
         raise ValueError(f"`{name}` must not be negative. Received: {name} with {p.min():g}")
     total = p.sum(axis=-1, keepdims=True)
-    wrong = np.abs(total - 1.0) > _SUM_TOLERANCE
+    wrong = np.abs(total - 1.0) > _SUM_TOLERANCE + _rounding(dtype, p.shape[-1])
     if wrong.any():
         raise ValueError(f"`{name}` must sum to 1. Received: {name} with sum {total[wrong][0]:g}")
     return p / total
 
 
+def _rounding(dtype: np.dtype, outcomes: int) -> float:
+    """By how much the sum of a softmax in this type may differ from 1."""
+    if dtype.kind in "iub":
+        return 0.0
+    one, zero = dtype.type(1), dtype.type(0)
+    relative, smallest = float(np.nextafter(one, dtype.type(2))) - 1, np.nextafter(zero, one)
+    return 2 * relative + outcomes * float(smallest) / 2
+
+
 def _unit_interval(name: str, value: ArrayLike) -> NDArray:
-    a = array(name, value).astype("float64")
+    a, _ = _float64(name, value)
     wrong = a[(a < 0.0) | (a > 1.0)]
     if wrong.size:
         raise ValueError(f"`{name}` must be in [0, 1]. Received: {name} with {wrong[0]:g}")
@@ -153,10 +164,19 @@ def _unit_interval(name: str, value: ArrayLike) -> NDArray:
 
 
 def _positive(name: str, value: ArrayLike) -> NDArray:
-    std = array(name, value).astype("float64")
+    std, _ = _float64(name, value)
     if std.min() <= 0.0:
         raise ValueError(f"`{name}` must be positive. Received: {name} with {std.min():g}")
     return std
+
+
+def _float64(name: str, value: ArrayLike, rank: int = 0) -> tuple[NDArray, np.dtype]:
+    """Finite numbers, and the type that they had."""
+    values = np.asarray(value)
+    dtype = values.dtype
+    if dtype.name == "bfloat16":  # to NumPy no number
+        values = values.astype("float32")
+    return array(name, values, rank=rank).astype("float64"), dtype
 
 
 def _broadcast(**arrays: NDArray) -> tuple[NDArray, ...]:

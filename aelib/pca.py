@@ -49,17 +49,28 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.n_components = n_components
 
     def fit(self, X: ArrayLike, y: object = None) -> "PCA":
-        """Learns mean and components from `X`, `(rows, columns)`, with at least two rows."""
+        """Learns mean and components from `X`, `(rows, columns)`, with at least two rows.
+
+        Data so large that its variances overflow (float32: about 1e18) raises `ValueError`.
+        """
         X = validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2)
         kept = min(X.shape)
         if self.n_components is not None:
             kept = whole("n_components", self.n_components, 1, kept)
-        mean = X.mean(axis=0, dtype=np.float64)
-        variances, components = _principal_axes(X - mean)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = X.mean(axis=0, dtype=np.float64)
+            centred = X - mean
+            unit = max(centred.max(), -centred.min()) or 1.0
+        limit = np.sqrt(np.finfo(X.dtype).max / (2 * X.shape[1]))
+        if not unit < limit:
+            expected = f"`X` must stay within {limit:.2g} of its mean, for variances in {X.dtype}"
+            raise ValueError(f"{expected}. Received: X with differences of up to {unit:.3g}")
+        centred /= unit  # squares of tiny numbers would vanish
+        variances, components = _principal_axes(centred)
         total = variances.sum()
         self.mean_ = mean.astype(X.dtype)
         self.components_ = components[:kept].astype(X.dtype)
-        self.explained_variance_ = variances[:kept].astype(X.dtype)
+        self.explained_variance_ = (variances[:kept] * unit * unit).astype(X.dtype)
         self.explained_variance_ratio_ = (variances[:kept] / (total or 1.0)).astype(X.dtype)
         return self
 

@@ -24,13 +24,17 @@ except ImportError:
     faiss = None  # type: ignore[assignment]
 
 _CELLS = 20_000_000  # distances that are held at once
+_SAMPLE = 10_000  # rows whose median is taken
+_FARTHEST = 1e15  # from the median, in its deviations: squares and their sums stay finite
 
 
 def nearest(queries: ArrayLike, database: ArrayLike, k: int) -> NDArray:
     """The `k` rows of the database nearest to each query, nearest first: int64 `(n, k)`.
 
-    By exact Euclidean distances in single precision; ties, and distances that differ by a rounding
-    error, come in any order. Uses Faiss where it is installed (not on macOS), else scikit-learn.
+    By Euclidean distances in single precision, of codes less their median: what differs by a
+    rounding error (of the squared distance from the median), and ties, come in any order. A few
+    codes far from all others do no harm. Uses Faiss where it is installed (not on macOS), else
+    scikit-learn.
 
     Args:
         queries, database: codes, `(n, code)` and `(m, code)`.
@@ -39,9 +43,14 @@ def nearest(queries: ArrayLike, database: ArrayLike, k: int) -> NDArray:
     queries, database = _both(queries, database)
     k = whole("k", k, 1, len(database))
     # In single precision, products of codes that are far from 0, tiny or huge would lose digits.
-    centre, scale = database.mean(axis=0, dtype="float64"), database.std(dtype="float64") or 1.0
-    queries = np.ascontiguousarray((queries - centre) / scale, "float32")
-    database = np.ascontiguousarray((database - centre) / scale, "float32")
+    some = database[:: -(-len(database) // _SAMPLE)].astype("float64")
+    centre = np.median(some, axis=0)
+    spread = np.abs(some - centre)
+    scale = np.median(spread[spread > 0]) if spread.any() else 1.0
+    queries, database = (
+        np.ascontiguousarray(((codes - centre) / scale).clip(-_FARTHEST, _FARTHEST), "float32")
+        for codes in (queries, database)
+    )
     if faiss is None:
         search = NearestNeighbors(algorithm="brute").fit(database)
         return search.kneighbors(queries, k, return_distance=False)
@@ -61,8 +70,7 @@ def precision_at(
         k: int, at least 1.
     """
     neighbours = array("neighbours", neighbours, rank=2, exact=True)
-    query_labels = _labels("query_labels", query_labels, len(neighbours))
-    database_labels = _labels("database_labels", database_labels)
+    query_labels, database_labels = _labels(query_labels, database_labels, len(neighbours), None)
     first, last, most = neighbours.min(), neighbours.max(), len(database_labels) - 1
     if neighbours.dtype.kind not in "iu" or first < 0 or last > most:
         received = f"{neighbours.dtype} from {first} to {last}"
@@ -92,8 +100,8 @@ def mean_average_precision(
             `(part, m)`, such as `hamming_distances`. At most 20 million are held at once.
     """
     queries, database = _both(queries, database)
-    query_labels = _labels("query_labels", query_labels, len(queries))
-    database_labels = _labels("database_labels", database_labels, len(database))
+    counts = len(queries), len(database)
+    query_labels, database_labels = _labels(query_labels, database_labels, *counts)
     missing = np.setdiff1d(query_labels, database_labels)
     if missing.size:
         received = f"{missing[0]!s} in query_labels, not in database_labels"
@@ -121,7 +129,7 @@ def binarise(codes: ArrayLike, thresholds: ArrayLike) -> NDArray:
 
     Reference: Salakhutdinov & Hinton, "Semantic hashing", 2009.
     """
-    codes, thresholds = array("codes", codes, rank=2, exact=True), np.asarray(thresholds)
+    codes, thresholds = array("codes", codes, rank=2, exact=True), array("thresholds", thresholds)
     if thresholds.shape != codes.shape[1:]:
         received = f"codes.shape={codes.shape}, thresholds.shape={thresholds.shape}"
         raise ValueError(f"`thresholds` must have shape {codes.shape[1:]}. Received: {received}")
@@ -168,9 +176,19 @@ def _both(queries, database):
     return queries, database
 
 
-def _labels(name, values, count=None):
-    values = np.asarray(values)
-    if values.ndim != 1 or not values.size or count not in (None, len(values)):
-        shape = f"({'n' if count is None else count},)"
-        raise ValueError(f"`{name}` must have shape {shape}. Received: {name}.shape={values.shape}")
-    return values
+def _labels(asked, kept, queries, rows):
+    """Labels of `queries` queries and of `rows` images (None: any number), of one kind."""
+    found = []
+    for name, values, count in (("query_labels", asked, queries), ("database_labels", kept, rows)):
+        values = np.asarray(values)
+        if values.dtype == object:  # a column of a data frame
+            values = np.array(values.tolist())
+        if values.ndim != 1 or not values.size or count not in (None, len(values)):
+            shape = f"({'n' if count is None else count},)"
+            received = f"{name}.shape={values.shape}"
+            raise ValueError(f"`{name}` must have shape {shape}. Received: {received}")
+        found.append(values if values.dtype.kind in "US" else array(name, values))
+    if len({values.dtype.kind if values.dtype.kind in "US" else "number" for values in found}) > 1:
+        received = f"query_labels.dtype={found[0].dtype}, database_labels.dtype={found[1].dtype}"
+        raise ValueError(f"Labels must be numbers in both, or text in both. Received: {received}")
+    return found

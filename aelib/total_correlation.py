@@ -7,18 +7,20 @@ import math
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 from numpy.typing import ArrayLike
 from scipy import special
 
 from aelib._checks import array, number, whole
 from aelib.sampling import Samples
-from aelib.training import over_replicas
+from aelib.training import is_array, over_replicas
 from aelib.variational import VariationalAutoencoder
 
 _ROWS = 2_000_000  # densities that total_correlation holds at once
-# exp(-log_var) and its products stay finite: below it a posterior is as narrow as at the limit.
-_SMALLEST_LOG_VAR = -20.0
+# exp(-log_var) and its products stay finite: a posterior beyond is as narrow as at the limit, or,
+# where there is no gradient to lose, as wide.
+_SMALLEST_LOG_VAR, _LARGEST_LOG_VAR = -20.0, 1000.0
 
 
 def total_correlation(mean: ArrayLike, log_var: ArrayLike, *, seed: int = 0) -> float:
@@ -40,13 +42,16 @@ def total_correlation(mean: ArrayLike, log_var: ArrayLike, *, seed: int = 0) -> 
     if mean.shape != log_var.shape or len(mean) < 2:
         received = f"mean.shape={mean.shape}, log_var.shape={log_var.shape}"
         raise ValueError(f"Both must be `(n, code)` with n >= 2. Received: {received}")
-    log_var = np.maximum(log_var, _SMALLEST_LOG_VAR)
+    log_var = np.clip(log_var, _SMALLEST_LOG_VAR, _LARGEST_LOG_VAR)
+    narrowness = np.exp(-0.5 * log_var)
     epsilon = np.random.default_rng(whole("seed", seed)).standard_normal(mean.shape)
-    z = mean + np.exp(0.5 * log_var) * epsilon
+    z = mean + epsilon / narrowness
     rows, total = max(1, _ROWS // mean.size), 0.0
     for start in range(0, len(z), rows):
         part = z[start : start + rows, None]
-        density = -0.5 * ((part - mean) ** 2 * np.exp(-log_var) + log_var + math.log(2 * math.pi))
+        with np.errstate(over="ignore"):  # a density of 0
+            squares = ((part - mean) * narrowness) ** 2
+        density = -0.5 * (squares + log_var + math.log(2 * math.pi))
         joint = special.logsumexp(density.sum(axis=-1), axis=1)
         marginals = special.logsumexp(density, axis=1).sum(axis=-1)
         total += (joint - marginals).sum()
@@ -66,11 +71,14 @@ class TotalCorrelationVAE(VariationalAutoencoder):
 
     which is unbiased. Its logarithm is not: with many latents and small batches TC is too low, even
     below 0. It depends on the batches, so `evaluate` gives the plain bound, `reconstruction + kl`.
+    An image that is alone in its batch has no others: it trains on the plain bound, and is left out
+    of the mean that `fit` shows.
 
     Args:
         encoder, decoder: see `VariationalAutoencoder`; the code is a vector.
         beta: float >= 0, weight of the total correlation. 1 is the plain bound.
-        train_size: int >= 2, the number N of training images.
+        train_size: int >= 2, the number N of training images. `fit` takes as many or fewer (a part
+            of them); more are refused: all of an array, a batch of what comes in batches.
         **kwargs: see `VariationalAutoencoder`; not `samples`, `importance_weighted`, `beta_warmup`.
 
     Reference: Chen et al., "Isolating sources of disentanglement in variational autoencoders",
@@ -84,6 +92,7 @@ class TotalCorrelationVAE(VariationalAutoencoder):
         super().__init__(encoder, decoder, number("beta", beta, 0), **kwargs)
         self.train_size = whole("train_size", train_size, 2)
         self.total_correlation = keras.metrics.Mean(name="total_correlation")
+        self._evaluates = False
 
     def _check_code(self, encoder_shape):
         shape = super()._check_code(encoder_shape)
@@ -103,14 +112,64 @@ class TotalCorrelationVAE(VariationalAutoencoder):
         if not training:
             return loss
         z, mean, log_var = y_pred.z[:, 0], y_pred.mean, y_pred.log_var
+        images = ops.shape(z)[0]
+        self._check_size(images)
         joint, marginals = _log_densities(z, mean, log_var, self.train_size)
-        correlation = joint - ops.sum(marginals, axis=-1)
-        self.total_correlation.update_state(correlation)
-        return loss + over_replicas((self.beta - 1) * ops.mean(correlation))
+        counts = ops.cast(images > 1, joint.dtype)
+        correlation = counts * (joint - ops.sum(marginals, axis=-1))
+        self.total_correlation.update_state(correlation, ops.broadcast_to(counts, (images,)))
+        mean = ops.sum(correlation) / ops.cast(ops.maximum(images, 1), correlation.dtype)
+        return loss + over_replicas((self.beta - 1) * mean)
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        *args,
+        **kwargs,
+    ):
+        """See `Autoencoder.fit`; more images than `train_size` are refused."""
+        shape = getattr(keras.tree.flatten(x)[0] if is_array(x) else x, "shape", ())
+        if len(shape):
+            self._check_size(int(shape[0] * (1 - validation_split)))
+        given = (batch_size, epochs, verbose, callbacks, validation_split)
+        return super().fit(x, y, *given, *args, **kwargs)
+
+    def evaluate(self, *args, **kwargs):
+        """See `Autoencoder.evaluate`; without the total correlation."""
+        self._evaluates = True
+        try:
+            return super().evaluate(*args, **kwargs)
+        finally:
+            self._evaluates = False
 
     def test_step(self, data):
         shown = super().test_step(data)
         return {name: value for name, value in shown.items() if name != "total_correlation"}
+
+    @property
+    def metrics(self):
+        left_out = self.total_correlation if self._evaluates else None
+        return [metric for metric in super().metrics if metric is not left_out]
+
+    @property
+    def metrics_names(self):
+        """The names of what `evaluate` gives."""
+        return [name for name in super().metrics_names if name != "total_correlation"]
+
+    def _check_size(self, images):
+        if isinstance(images, int):
+            if images > self.train_size:
+                expected = f"`train_size` must be the number of training images, {images} or more"
+                raise ValueError(f"{expected}. Received: train_size={self.train_size}")
+        else:
+            fault = "`train_size` must not be smaller than a batch of training images"
+            tf.debugging.assert_less_equal(images, self.train_size, fault)
 
     def get_config(self):
         return {**super().get_config(), "train_size": self.train_size}
@@ -119,7 +178,7 @@ class TotalCorrelationVAE(VariationalAutoencoder):
 def _log_densities(z, mean, log_var, train_size: int):
     """log q(z) `(batch,)` and log q(z_d) `(batch, code)`, from the posteriors of one batch."""
     log_var = ops.maximum(log_var, _SMALLEST_LOG_VAR)
-    squares = ops.square(z[:, None] - mean) * ops.exp(-log_var)
+    squares = ops.square((z[:, None] - mean) * ops.exp(-0.5 * log_var))
     density = -0.5 * (squares + log_var + math.log(2 * math.pi))
     others = ops.cast(ops.maximum(ops.shape(z)[0] - 1, 1), "float32")
     other = ops.log((train_size - 1) / train_size / others)

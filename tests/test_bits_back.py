@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 
 import keras
@@ -291,6 +292,48 @@ def test_bytes_too_few_or_too_many_are_seen(written):
     for more in (b"\0", b"1234", data):
         with pytest.raises(ValueError, match="followed by other bytes"):
             coder.decompress(data + more)
+
+
+def forged(data: bytes, images=None, words=None) -> bytes:
+    """With another number of images, or other words, and the checksum that belongs to them."""
+    images = struct.unpack_from("<I", data, 10)[0] if images is None else images
+    body = data[HEADER:-4] if words is None else np.asarray(words, "<u4").tobytes()
+    body = data[:10] + struct.pack("<II", images, len(body) // 4) + data[18:HEADER] + body
+    return body + struct.pack("<I", zlib.crc32(body))
+
+
+def test_forged_numbers_of_images_are_seen(written):
+    """By what is decoded, and not after memory for as many was asked for."""
+    coder, data = written
+    assert forged(data) == data
+    n = len(coder.decompress(data))
+    for images in (0, 1, n - 1, n + 1, n + 36, 1000, 10**6, 2**31, 2**32 - 1):
+        tracemalloc.start()
+        with pytest.raises(
+            ValueError, match="(does not end|can hold .* at most|no image).*Received:"
+        ):
+            coder.decompress(forged(data, images))
+        assert tracemalloc.get_traced_memory()[1] < 2**26
+        tracemalloc.stop()
+
+
+def test_forged_words_are_seen(written):
+    coder, data = written
+    n = len(coder.decompress(data))
+    words = np.frombuffer(data[HEADER:-4], "<u4")
+    others = [[], [0], [1], words[:-1], words[1:], words[::-1], [*words, 1], [*words, 0]]
+    others += [RNG(seed).integers(1, 2**32, len(words)) for seed in range(20)]
+    for other in others:
+        for images in (n, 2**32 - 1):
+            with pytest.raises(ValueError, match="Received:"):
+                coder.decompress(forged(data, images, other))
+
+
+def test_any_bytes_will_do(written):
+    coder, data = written
+    images = coder.decompress(data)
+    for same in (bytearray(data), memoryview(data), memoryview(b"a" + data)[1:]):
+        np.testing.assert_array_equal(coder.decompress(same), images)
 
 
 def test_bytes_of_others_are_seen(written):

@@ -3,12 +3,14 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 from scipy import special, stats
 
 import aelib
 from aelib.autoencoder import Autoencoder
 from aelib.compression import Archiver
+from aelib.ladder import LadderNetwork
 from aelib.losses import BernoulliCrossEntropy, SquaredError
 from aelib.variational import VariationalAutoencoder
 
@@ -141,9 +143,10 @@ def test_the_archive_holds_the_rounded_codes(archiver, images):
     model = archiver.autoencoder
     rounded = 0.1 * np.rint(model.encode(other) / np.float32(0.1))
     np.testing.assert_allclose(x_hat, model.decode(rounded), atol=1e-6)
-    # The loss is on logits: what the model gives are these, what is decompressed are images.
+    # The loss is on logits: what the decoder gives are these, what the archiver gives are images.
+    np.testing.assert_allclose(special.expit(model.decoder(rounded)), x_hat, atol=1e-6)
     for called in (archiver(other), archiver.predict(other, batch_size=7, verbose=0)):
-        np.testing.assert_allclose(special.expit(called), x_hat, atol=1e-6)
+        np.testing.assert_allclose(called, x_hat, atol=1e-6)
     assert np.abs(x_hat - model.reconstruct(other)).max() > 1e-3
 
 
@@ -205,6 +208,58 @@ def test_a_keras_file_keeps_model_step_and_tables(archiver, images, tmp_path):
         aelib.load_model(tmp_path / "new.keras").compress(images)
 
 
+@pytest.mark.parametrize("loaded", [False, True])
+def test_an_exported_archiver_gives_the_images_that_it_decompresses(
+    archiver, images, tmp_path, loaded
+):
+    x_hat = archiver.decompress(archiver.compress(images))
+    if loaded:
+        archiver.save(tmp_path / "archiver.keras")
+        archiver = aelib.load_model(tmp_path / "archiver.keras", compile=False)
+    archiver.export(tmp_path / "exported", verbose=False)  # and was never called
+    exported = tf.saved_model.load(tmp_path / "exported")
+    np.testing.assert_allclose(exported.serve(images), x_hat, atol=1e-6)
+
+
+class Half(keras.Model):
+    def __init__(self, units):
+        super().__init__()
+        self.dense = layers.Dense(units)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def test_halves_that_show_no_shape_export_after_a_call(tmp_path):
+    x = RNG(0).random((20, 6), "float32")
+    archiver = Archiver(Autoencoder(Half(3), Half(6)), 0.1)
+    archiver.adapt(x)
+    called = archiver(x)
+    archiver.export(tmp_path / "exported", verbose=False)
+    exported = tf.saved_model.load(tmp_path / "exported")
+    np.testing.assert_allclose(exported.serve(x), called, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_train", [1, 50, 4000])
+@pytest.mark.parametrize("n", [1, 3, 100, 20_000])
+def test_no_archive_holds_more_images_than_are_allowed(n_train, n):
+    """Also where a symbol costs next to nothing, whichever symbol it is."""
+    for values in ([0], [0, 1], [0, 0, 0, 1], range(40)):
+        archiver = Archiver(identity(1), 1.0)
+        archiver.adapt(RNG(0).choice(values, (n_train, 1)).astype("float32"))
+        fewest = archiver._fewest_bits()
+        for symbol in range(archiver._table.shape[1]):
+            x = np.full((n, 1), symbol, "float32") + archiver._lowest
+            words = (len(archiver.compress(x)) - HEADER - 4) // 4
+            # Less than the 32 bits of each word, because the coder rounds at every symbol.
+            assert n * fewest <= 33 * words
+        np.testing.assert_array_equal(archiver.decompress(archiver.compress(x)), x)
+    # With many symbols the bound is near what the coder does.
+    x = np.full((200_000, 1), archiver._table.argmax() + archiver._lowest[0], "float32")
+    words = (len(archiver.compress(x)) - HEADER - 4) // 4
+    assert 33 * words < 1.05 * len(x) * fewest
+
+
 def test_the_size_of_the_decoder(archiver):
     weights = (4 + 1) * 16 + (16 + 1) * 120
     symbols = archiver._table.shape[1]
@@ -217,9 +272,17 @@ def test_arguments_of_the_archiver(make_parts, images):
         with pytest.raises(ValueError, match=f"Received: step={step!r}"):
             Archiver(model, step)
     variational = VariationalAutoencoder(make_parts(code_dim=8)[0], make_parts(code_dim=4)[1])
-    for other in (model.encoder, None, variational):
+    for other in (model.encoder, None, variational, LadderNetwork((16,), 3)):
         with pytest.raises(ValueError, match="Received: autoencoder="):
             Archiver(other, 1.0)
+    x = keras.Input((12, 10, 1))
+    code = layers.Dense(4)(layers.Flatten()(x))
+    for outputs in ([code, code], {"a": code, "b": code}):
+        several = Autoencoder(keras.Model(x, outputs), layers.Concatenate())
+        with pytest.raises(
+            ValueError, match="^The code must be one array. Received: an encoder of 2"
+        ):
+            Archiver(several, 1.0)
     archiver = Archiver(model, 0.1)
     for use in (archiver.compress, archiver.decompress, lambda _: archiver.decoder_bytes):
         with pytest.raises(ValueError, match=r"adapt.*Received: no tables"):

@@ -3,9 +3,11 @@
 import subprocess
 import sys
 
+import ml_dtypes
 import numpy as np
 import pytest
 import scipy.stats
+import tensorflow as tf
 from scipy.integrate import quad
 
 from aelib.information import (
@@ -244,6 +246,43 @@ class TestGaussian:
 
     def test_means_broadcast_against_deviations(self):
         assert gaussian_kl(np.ones(3), 1.0) == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("outcomes", [2, 10, 1000, 20_000])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_the_softmax_of_any_type_is_a_distribution(rng, dtype, outcomes):
+    for scale in (0.0, 1.0, 5.0):
+        logits = tf.constant(scale * rng.normal(size=(20, outcomes)), dtype)
+        softmax = tf.nn.softmax(logits)
+        assert softmax.dtype == dtype
+        relative = {"float16": 1e-2, "bfloat16": 5e-2}.get(dtype, 1e-5)
+        exact = scipy.stats.entropy(tf.nn.softmax(tf.cast(logits, "float64")), axis=-1)
+        np.testing.assert_allclose(entropy(softmax), exact, rtol=relative, atol=1e-4)
+        np.testing.assert_allclose(cross_entropy(softmax, softmax), entropy(softmax), rtol=1e-9)
+        assert (kl_divergence(softmax, softmax[::-1]) >= 0).all()
+
+
+def test_each_type_has_its_own_tolerance():
+    for dtype, error in (("float16", 2e-3), ("bfloat16", 1.2e-2), ("float32", 1e-5)):
+        for sign in (-1, 1):
+            p = np.array([0.25, 0.25, 0.5], ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+            p[2] = float(p[2]) + sign * 0.75 * error
+            assert entropy(p) == pytest.approx(1.5 * np.log(2), rel=0.01)
+            p[2] = 0.5 + sign * 4 * error
+            with pytest.raises(ValueError, match="`p` must sum to 1. Received: p with sum"):
+                entropy(p)
+    # A float64 array may hold what a network computed in float32, and no less.
+    with pytest.raises(ValueError, match="p with sum 0.99956"):
+        entropy(np.array([0.5, 0.49956]))
+
+
+def test_pixels_and_gaussians_may_be_of_half_precision():
+    for dtype in (np.float16, ml_dtypes.bfloat16):
+        half = np.array([0.5, 0.25], dtype)
+        full = half.astype("float64")
+        np.testing.assert_array_equal(bernoulli_entropy(half), bernoulli_entropy(full))
+        assert gaussian_kl(half, half, half, half) == 0
+        assert gaussian_kl(half, half) == gaussian_kl(full, full)
 
 
 BAD_CALLS = {

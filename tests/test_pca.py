@@ -184,6 +184,33 @@ def test_many_float32_rows_far_from_zero_do_not_blur_mean_and_variances():
     assert_allclose(ours.explained_variance_, exact.explained_variance_, rtol=1e-4)
 
 
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [("float32", 1e-30), ("float32", 1e16), ("float64", 1e-200), ("float64", 1e150)],
+)
+def test_the_unit_of_the_data_does_not_matter(shape, dtype, scale):
+    x, _ = planted([9.0, 5.0, 3.0], shape)
+    x -= x.mean(axis=0)
+    expected, found = PCA(3).fit(x), PCA(3).fit((scale * x).astype(dtype))
+    assert_allclose(found.components_, expected.components_, atol=1e-5)
+    ratio = expected.explained_variance_ratio_
+    assert_allclose(found.explained_variance_ratio_, ratio, rtol=1e-5)
+    if scale > 1:
+        variance = scale * scale * expected.explained_variance_
+        assert_allclose(found.explained_variance_, variance, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [("float32", 1e30), ("float64", 1e200), ("float64", 5e304)]
+)
+def test_variances_that_no_number_holds_are_refused(shape, dtype, scale):
+    x = (scale * correlated(shape)).astype(dtype)
+    with pytest.raises(ValueError, match=f"variances in {dtype}. Received: X with differences"):
+        PCA().fit(x)
+
+
 def test_names_its_outputs_for_pandas_users(x):
     names = PCA(n_components=2).fit(x).get_feature_names_out()
     assert list(names) == ["pca0", "pca1"]

@@ -60,6 +60,29 @@ def test_codes_far_from_zero_tiny_and_huge_keep_their_neighbours(codes):
 
 
 @pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("far", [1e8, 1e12, 1e30, 1e300])
+@pytest.mark.parametrize("count", [1, 40])
+def test_codes_far_from_all_others_do_no_harm(codes, far, count):
+    queries, database, *_ = codes
+    expected = nearest(queries, database[count:], 20) + count
+    outlying = np.concatenate([far * (1 + np.abs(database[:count])), database[count:]])
+    np.testing.assert_array_equal(nearest(queries, outlying, 20), expected)
+    together = nearest(np.concatenate([outlying[:1], queries]), outlying, 400)
+    assert together[0, 0] < count
+    np.testing.assert_array_equal(together[1:, :20], expected)
+    np.testing.assert_array_equal(np.sort(together), [np.arange(400)] * 31)
+
+
+@pytest.mark.usefixtures("library")
+def test_codes_that_are_mostly_zero_keep_their_neighbours(codes):
+    queries, database, *_ = codes
+    queries, database = (np.where(np.abs(part) < 1.5, 0.0, part) for part in (queries, database))
+    found = nearest(queries, database, 1)[:, 0]
+    distances = np.linalg.norm(queries[:, None] - database, axis=2)
+    np.testing.assert_allclose(distances[np.arange(30), found], distances.min(axis=1), atol=1e-3)
+
+
+@pytest.mark.usefixtures("library")
 def test_memory_layout_and_type_do_not_matter(codes):
     queries, database, *_ = (part.astype("float32") for part in codes)
     expected = nearest(queries, database, 9)
@@ -231,6 +254,9 @@ def test_codes_that_are_none_are_refused(codes):
             search(queries.astype(str), database)
     with pytest.raises(ValueError, match=r"Received: codes.shape=\(30, 6\), thresholds.shape=\(\)"):
         binarise(queries, 0.0)
+    for bad, received in ((np.nan, "with 1 NaN"), (np.inf, "with 1 NaN"), ("1", "dtype=<U")):
+        with pytest.raises(ValueError, match=f"Received: thresholds.*{received}"):
+            binarise(queries, np.array([0, 0, 0, 0, 0, bad]))
     with pytest.raises(ValueError, match="Received: codes with"):
         binarise(queries * np.nan, np.zeros(6))
     for search in (hamming_distances, lambda a, b: hamming_nearest(a, b, 3)):
@@ -274,3 +300,27 @@ def test_labels_and_rows_that_do_not_match_are_refused(codes):
             precision_at(bad, asked, kinds, 1)
     with pytest.raises(ValueError, match="Received: float64 from"):
         precision_at(found.astype(float), asked, kinds, 1)
+
+
+def test_labels_of_two_kinds_are_refused(codes):
+    """Text is never equal to a number, so that no answer would be right."""
+    queries, database, asked, kinds = codes
+    found = nearest(queries, database, 5)
+    text = asked.astype(str), kinds.astype(str)
+    for labels in ((text[0], kinds), (asked, text[1]), (text[0], kinds.astype(bytes))):
+        received = f"query_labels.dtype={labels[0].dtype}, database_labels.dtype={labels[1].dtype}"
+        for use in (
+            lambda pair: precision_at(found, *pair, 3),
+            lambda pair: mean_average_precision(queries, database, *pair),
+        ):
+            with pytest.raises(ValueError, match="both, or text in both. Received: ") as error:
+                use(labels)
+            assert received in str(error.value)
+    with pytest.raises(ValueError, match="Received: query_labels with 30 NaN"):
+        precision_at(found, asked * np.nan, kinds, 3)
+    # Numbers of two types are of one kind, and so is text of a data frame.
+    expected = precision_at(found, asked, kinds, 3)
+    texts = text[0].astype(object), text[1]
+    for pair in ((asked.astype(float), kinds.astype("uint8")), texts):
+        assert precision_at(found, *pair, 3) == expected
+        assert mean_average_precision(queries, database, *pair) > 0.2

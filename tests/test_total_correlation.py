@@ -43,6 +43,19 @@ def test_heaps_that_do_not_overlap_tell_everything():
     np.testing.assert_allclose(alone, 0, atol=1e-12)
 
 
+@pytest.mark.parametrize("log_var", [800.0, 1e4, 1e300])
+def test_the_widest_posteriors_are_independent_too(log_var):
+    """All posteriors are one and the same, where the means no longer matter."""
+    mean = np.random.default_rng(0).normal(size=(50, 3))
+    found = total_correlation(mean, np.full((50, 3), log_var))
+    np.testing.assert_allclose(found, 0, atol=1e-9)
+    mixed = np.where(np.arange(50)[:, None] < 25, 0.0, log_var) * np.ones(3)
+    # A code tells then which of two heaps it is in, and each of three latents tells it.
+    beside = total_correlation(0 * mean, mixed)
+    np.testing.assert_allclose(beside, 2 * math.log(2), atol=1e-6)
+    assert np.isfinite(total_correlation(1e300 * mean, mixed))
+
+
 def test_total_correlation_takes_many_images_in_parts(monkeypatch):
     mean, log_var, _ = mixture(0.5, n=300)
     whole = total_correlation(mean, log_var, seed=3)
@@ -177,6 +190,56 @@ def test_evaluation_is_the_plain_bound_in_batches_of_any_size(make_model, images
             np.testing.assert_allclose(again[name], value, rtol=1e-5)
     history = model.fit(images, validation_data=images, verbose=0).history
     assert history["val_loss"][0] == first["loss"] and "val_total_correlation" not in history
+
+
+def test_an_image_alone_in_its_batch_is_left_out(make_model, images):
+    """It would add (codes - 1) ln N / n, whatever the codes are."""
+    found = {}
+    for count in (32, 33):
+        model = make_model(6.0, train_size=1000)
+        x = tf.data.Dataset.from_tensor_slices(images[:count]).batch(32)
+        model.noise.state.assign([1, 2])
+        found[count] = {n: v[0] for n, v in model.fit(x, verbose=0).history.items()}
+    name = "total_correlation"
+    np.testing.assert_allclose(found[33][name], found[32][name], rtol=1e-5)
+    bound = found[33]["reconstruction"] + found[33]["kl"]
+    np.testing.assert_allclose(found[33]["loss"], bound + 32 / 33 * 5 * found[33][name], rtol=1e-5)
+    alone = make_model(6.0).fit(images[:5], batch_size=1, verbose=0).history
+    np.testing.assert_allclose(alone["loss"][0], alone["reconstruction"][0] + alone["kl"][0])
+    assert alone[name] == [0]
+
+
+def test_evaluation_names_what_it_gives(make_model, images):
+    model = make_model()
+    model.fit(images, validation_data=images, verbose=0)
+    for values in (model.evaluate(images, verbose=0), model.test_on_batch(images)):
+        assert len(values) == len(model.metrics_names)
+    values = dict(zip(model.metrics_names, model.evaluate(images, verbose=0), strict=True))
+    assert values == model.evaluate(images, verbose=0, return_dict=True)
+    assert all(type(value) is float for value in values.values())
+    history = model.fit(images, verbose=0).history
+    assert all(type(value[0]) is float for value in history.values()) and len(history) == 4
+
+
+def test_more_images_than_the_training_images_are_refused(make_model, images):
+    model = make_model(train_size=30)
+    for x in (images, tf.constant(images)):
+        with pytest.raises(
+            ValueError, match="training images, 40 or more. Received: train_size=30"
+        ):
+            model.fit(x, batch_size=8, verbose=0)
+    with pytest.raises(ValueError, match="31 or more. Received: train_size=30"):
+        model.fit(images, validation_split=0.21, batch_size=8, verbose=0)
+    with pytest.raises(ValueError, match="40 or more. Received: train_size=30"):
+        model.train_on_batch(images)
+    dataset = tf.data.Dataset.from_tensor_slices(images)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="smaller than a batch"):
+        model.fit(dataset.batch(31), verbose=0)
+    # A part of them, and others that are not trained on.
+    model = make_model(train_size=30)
+    model.fit(images, validation_split=0.25, batch_size=8, verbose=0)
+    model.fit(images[:20], validation_data=images, batch_size=8, verbose=0)
+    model.fit(dataset.batch(30), verbose=0)
 
 
 def test_a_large_beta_parts_latents_that_a_plain_model_lets_depend_on_each_other():
