@@ -111,7 +111,7 @@ class BitsBackCoder:
         images, words = unpack(_MAGIC, self._fingerprint, data)
         coder = stream.stack.AnsCoder(words)
         x: list[NDArray] = []
-        # What is less than it began with, but for one in 2^56, holds no more images: a forged count.
+        # A forged count: less than it began with holds no more images (but for one in 2^56).
         while len(x) < images and coder.num_words() > 1:
             z = coder.decode(self._prior, self._decoder.inputs) - self._farthest
             image = coder.decode(_BERNOULLI, self._likelihood(z)).astype("uint8")
