@@ -14,7 +14,7 @@ from scipy import special
 
 from aelib._checks import array, number, whole
 from aelib.sampling import Samples
-from aelib.training import is_array, over_replicas
+from aelib.training import over_replicas
 from aelib.variational import VariationalAutoencoder
 
 _ROWS = 2_000_000  # densities that total_correlation holds at once
@@ -92,7 +92,6 @@ class TotalCorrelationVAE(VariationalAutoencoder):
         super().__init__(encoder, decoder, number("beta", beta, 0), **kwargs)
         self.train_size = whole("train_size", train_size, 2)
         self.total_correlation = keras.metrics.Mean(name="total_correlation")
-        self._evaluates = False
 
     def _check_code(self, encoder_shape):
         shape = super()._check_code(encoder_shape)
@@ -118,44 +117,16 @@ class TotalCorrelationVAE(VariationalAutoencoder):
         counts = ops.cast(images > 1, joint.dtype)
         correlation = counts * (joint - ops.sum(marginals, axis=-1))
         self.total_correlation.update_state(correlation, ops.broadcast_to(counts, (images,)))
-        mean = ops.sum(correlation) / ops.cast(ops.maximum(images, 1), correlation.dtype)
-        return loss + over_replicas((self.beta - 1) * mean)
+        average = ops.sum(correlation) / ops.cast(ops.maximum(images, 1), correlation.dtype)
+        return loss + over_replicas((self.beta - 1) * average)
 
-    def fit(
-        self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        validation_split=0.0,
-        *args,
-        **kwargs,
-    ):
-        """See `Autoencoder.fit`; more images than `train_size` are refused."""
-        shape = getattr(keras.tree.flatten(x)[0] if is_array(x) else x, "shape", ())
-        if len(shape):
-            self._check_size(int(shape[0] * (1 - validation_split)))
-        given = (batch_size, epochs, verbose, callbacks, validation_split)
-        return super().fit(x, y, *given, *args, **kwargs)
-
-    def evaluate(self, *args, **kwargs):
-        """See `Autoencoder.evaluate`; without the total correlation."""
-        self._evaluates = True
-        try:
-            return super().evaluate(*args, **kwargs)
-        finally:
-            self._evaluates = False
+    def _batches(self, arrays, *args):
+        self._check_size(len(keras.tree.flatten(arrays)[0]))
+        return super()._batches(arrays, *args)
 
     def test_step(self, data):
         shown = super().test_step(data)
         return {name: value for name, value in shown.items() if name != "total_correlation"}
-
-    @property
-    def metrics(self):
-        left_out = self.total_correlation if self._evaluates else None
-        return [metric for metric in super().metrics if metric is not left_out]
 
     @property
     def metrics_names(self):
