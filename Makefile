@@ -43,8 +43,9 @@ full: $(VENV)/installed  ## published sizes on real data; hours
 render: $(VENV)/installed  ## runs every notebook on the real MNIST and stores the outputs
 	$(BIN)/python -m aelib.runner.render
 
-bench: $(VENV)/installed  ## how fast training is, beside plain Keras and PyTorch
+bench: $(VENV)/installed  ## how fast training is, beside plain Keras, PyTorch and JAX
 	$(BIN)/python benchmarks/fit_speed.py
+	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/drawing_speed.py
 
 test-colab: requirements.txt pyproject.toml  ## the library's tests under what Colab ships

@@ -1,195 +1,175 @@
 """Training speed of `Autoencoder.fit` beside what a user would pick instead.
 
     python benchmarks/fit_speed.py
+    python benchmarks/fit_speed.py --networks vae --competitors keras torch --repeats 3
 
-In one process and in turns, each network at each batch size is trained by
-
-- `Autoencoder.fit(x)` as it comes, and again after `compile(jit_compile=True)`;
-- plain Keras: the same layers in `keras.Sequential`, the same loss, `fit(x, x)` as it comes;
-- eager PyTorch, the same layers and loss in the usual loop, where PyTorch is installed.
-
-For each it prints the median speed over the repeats, the ratio of the medians, and the loss
-at the end, which must agree within 2 %: all start from the same weights. Last, the speed
-that the matrix products alone would allow: those of forward and backward pass, on
-tensors of the same shapes, with nothing else. Shared machines are noisy: the ratios
-of one run are worth more than its speeds.
+In one process and in turns, each network at each batch size is trained by all competitors, from
+the same weights. The table gives the median speed of each, how many times faster `Autoencoder.fit`
+is (median, least and most over the turns), and the loss at the end. Losses must agree within 2 %
+(a VAE's within 5 %, since each draws its own noise). Run it on an idle machine: PyTorch's threads
+wait for each other in busy loops, so another program slows it several times.
 """
 
-import itertools
+import aelib.losses  # noqa: F401, I001  (first: TensorFlow starts without its log)
+from competitors import COMPETITORS, EPOCHS, Competitor, Turn
+from networks import NETWORKS, Network
+
+import argparse
 import os
 import statistics
 import time
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from importlib.util import find_spec
 
-import keras
-import numpy as np
 import tensorflow as tf
-from keras import layers
-
-import aelib  # noqa: F401  (first: it chooses Keras's TensorFlow backend)
-from aelib import losses
-from aelib.autoencoder import Autoencoder
-
-try:
-    import torch
-except ImportError:
-    torch = None
-
-# Encoder widths; the decoder mirrors them. The first has the size of a common VAE.
-NETWORKS = {"784-512-20": (512, 20), "784-256-32": (256, 32)}
-BATCH_SIZES = (128, 512)
-IMAGES = 20480
-EPOCHS = 2  # of one timed turn
-REPEATS = int(os.environ.get("BENCH_REPEATS", "7"))
-RATE = 1e-3
 
 
-def images() -> np.ndarray:
-    """Smooth random images and noise that no code can hold, so that no loss comes near 0."""
-    rng = np.random.default_rng(0)
-    smooth = rng.random((IMAGES, 16)) @ rng.random((16, 784)) / 16
-    return (smooth + rng.normal(0, 0.3, smooth.shape)).astype("float32")
+@dataclass
+class Result:
+    """What the turns of one competitor took.
+
+    Args:
+        competitor: who.
+        train: trains for a turn and gives the loss; None if it does not compile here.
+        fault: why not.
+        seconds: of each timed turn.
+        loss: at the end of the last one.
+    """
+
+    competitor: Competitor
+    train: Turn | None = None
+    fault: str = ""
+    seconds: list[float] = field(default_factory=list)
+    loss: float = float("nan")
+
+    def prepare(self, network: Network, batch_size: int, x) -> None:
+        """Makes it and trains once: tracing, compiling and first touch are not timed."""
+        try:
+            self.train = self.competitor.make(network, batch_size, x)
+            self.train()
+        except Exception as error:  # what does not compile raises some ten kinds
+            if not self.competitor.compiles:
+                raise
+            self.train, self.fault = None, f"{type(error).__name__}: {error}".splitlines()[0][:80]
+
+    def take_turn(self) -> None:
+        start = time.perf_counter()
+        self.loss = self.train()
+        self.seconds.append(time.perf_counter() - start)
 
 
-def widths(network) -> list[int]:
-    return [784, *network, *reversed(network[:-1]), 784]
+def measure(network: Network, batch_size: int, x, competitors, repeats: int) -> list[Result]:
+    results = [Result(one) for one in competitors if one.installed and one.suits(network)]
+    for result in results:
+        result.prepare(network, batch_size, x)
+    for _ in range(repeats):
+        for result in results:
+            if result.train is not None:
+                result.take_turn()
+    return results
 
 
-def first_weights(network) -> list[np.ndarray]:
-    keras.utils.set_random_seed(0)
-    sizes = widths(network)
-    start = keras.initializers.GlorotUniform()
-    kernels = [np.array(start(pair)) for pair in itertools.pairwise(sizes)]
-    return [array for kernel in kernels for array in (kernel, np.zeros(kernel.shape[1], "float32"))]
+LARGEST_BATCH = max(size for group in NETWORKS.values() for n in group for size in n.batch_sizes)
+COLUMNS = ("network, batch", "competitor", "steps/s", "ours is", "least - most", "final loss")
 
 
-def dense(sizes) -> keras.Sequential:
-    """Dense layers with ReLU between them; the last one is linear."""
-    stack = [layers.Dense(size, "relu") for size in sizes[1:-1]]
-    return keras.Sequential([keras.Input(sizes[:1]), *stack, layers.Dense(sizes[-1])])
+def lines(name: str, steps: int, results: list[Result]) -> list[tuple[str, ...]]:
+    """The rows of the table that belong to one network."""
+    own = results[0].seconds
+    table = []
+    for result in results:
+        label = result.competitor.label
+        if result.train is None:
+            table.append((name, label, "does not compile here", "", "", ""))
+            continue
+        ratios = [theirs / mine for theirs, mine in zip(result.seconds, own, strict=True)]
+        speed = f"{steps / statistics.median(result.seconds):.1f}"
+        ratio, spread = (
+            f"{statistics.median(ratios):.2f} x",
+            f"{min(ratios):.2f} - {max(ratios):.2f}",
+        )
+        loss = f"{result.loss:.2f}" if result.competitor.trains else ""
+        both = ("", "") if result is results[0] else (ratio, spread)
+        table.append((name, label, speed, *both, loss))
+    return table
 
 
-def ours(network, batch_size, x, jit_compile="auto"):
-    sizes = widths(network)
-    middle = len(network)
-    model = Autoencoder(dense(sizes[: middle + 1]), dense(sizes[middle:]))
-    model.compile(keras.optimizers.Adam(RATE), losses.SquaredError(), jit_compile=jit_compile)
-    model.set_weights(first_weights(network))
-    return lambda: model.fit(x, epochs=EPOCHS, batch_size=batch_size, verbose=0).history["loss"][-1]
+def warnings(name: str, network: Network, results: list[Result]) -> list[str]:
+    """What a reader of the table must know: losses that differ, competitors that failed."""
+    losses = [r.loss for r in results if r.train is not None and r.competitor.trains]
+    apart, allowed = max(losses) / min(losses) - 1, 0.05 if network.variational else 0.02
+    found = [f"{name}: {r.competitor.label}: {r.fault}" for r in results if r.fault]
+    if not apart <= allowed:
+        found.append(f"{name}: final losses differ by {apart:.1%}, more than {allowed:.0%}")
+    return found
 
 
-def ours_with_xla(network, batch_size, x):
-    return ours(network, batch_size, x, jit_compile=True)
+def as_text(table: list[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    pad = [str.ljust, str.ljust, str.rjust, str.rjust, str.rjust, str.rjust]
+    return "\n".join(
+        "  ".join(to(cell, width) for to, cell, width in zip(pad, row, widths, strict=True))
+        for row in table
+    )
 
 
-def plain_keras(network, batch_size, x):
-    sizes = widths(network)
-    middle = len(network)
-    model = keras.Sequential([dense(sizes[: middle + 1]), dense(sizes[middle:])])
-    model.compile(keras.optimizers.Adam(RATE), losses.SquaredError())
-    model.set_weights(first_weights(network))
-    return lambda: model.fit(x, x, epochs=EPOCHS, batch_size=batch_size, verbose=0).history["loss"][
-        -1
-    ]
+def as_markdown(table: list[tuple[str, ...]]) -> str:
+    rows = [table[0], ("---", "---", "---:", "---:", "---:", "---:"), *table[1:]]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def eager_torch(network, batch_size, x):
-    sizes = widths(network)
-    modules = []
-    for number, pair in enumerate(itertools.pairwise(sizes), 1):
-        modules.append(torch.nn.Linear(*pair))
-        if number not in (len(network), len(sizes) - 1):  # the code and the output are linear
-            modules.append(torch.nn.ReLU())
-    model = torch.nn.Sequential(*modules)
-    with torch.no_grad():
-        for parameter, value in zip(model.parameters(), first_weights(network), strict=True):
-            parameter.copy_(torch.from_numpy(value.T.copy()))
-    optimizer = torch.optim.Adam(model.parameters(), RATE, eps=1e-7)
-    data = torch.from_numpy(x)
-
-    def train():
-        for _ in range(EPOCHS):
-            total = 0.0
-            order = torch.randperm(len(data))
-            for start in range(0, len(data), batch_size):
-                batch = data[order[start : start + batch_size]]
-                loss = ((model(batch) - batch) ** 2).sum(1).mean()
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                total += loss.item()
-        return total / (len(data) / batch_size)
-
-    return train
+def machine(repeats: int) -> str:
+    packages = [name for name in ("tensorflow", "keras", "torch", "jax") if find_spec(name)]
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    return f"{os.cpu_count()} cores, {versions}; {repeats} turns of {EPOCHS} epochs"
 
 
-def matrix_products(network, batch_size, x):
-    """x W, and for the gradients d W' and x' d, of each layer; the first needs no d W'."""
-    sizes = widths(network)
-    rng = np.random.default_rng(0)
-    tensors = [
-        [
-            tf.constant(rng.random(shape), tf.float32)
-            for shape in ((batch_size, a), (a, b), (batch_size, b))
-        ]
-        for a, b in itertools.pairwise(sizes)
-    ]
+def load() -> float:
+    """How many processes ran or wanted to run in the last minute."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
-    @tf.function
-    def products():
-        total = tf.constant(0.0)
-        for _ in tf.range(EPOCHS * len(x) // batch_size):
-            for number, (data, kernel, gradient) in enumerate(tensors):
-                # Scaled by a number known only at run time, so that nothing is computed once.
-                data = data * (1.0 + 0.0 * total)
-                total += tf.matmul(data, kernel)[0, 0]
-                total += tf.matmul(data, gradient, transpose_a=True)[0, 0]
-                if number:
-                    scaled = gradient * (1.0 + 0.0 * total)
-                    total += tf.matmul(scaled, kernel, transpose_b=True)[0, 0]
-            total = 0.0 * total
-        return total
 
-    return lambda: float(products())
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    others = [name for name in COMPETITORS if name != "ours"]
+    parser.add_argument(
+        "--competitors", nargs="+", choices=others, default=others, help="beside `Autoencoder.fit`"
+    )
+    parser.add_argument("--repeats", type=int, default=7, help="timed turns of each")
+    parser.add_argument("--images", type=int, help="in an epoch; each network has its own number")
+    parser.add_argument("--markdown", action="store_true", help="the table of README.md")
+    given = parser.parse_args()
+    if given.images is not None and given.images < LARGEST_BATCH:
+        parser.error(f"--images must be >= {LARGEST_BATCH}. Received: {given.images}")
+    return given
 
 
 def main() -> None:
-    x = images()
-    if torch:
-        torch.set_num_threads(os.cpu_count())
-    makers = {"Autoencoder.fit": ours, "the same with XLA": ours_with_xla, "Keras fit": plain_keras}
-    if torch:
-        makers["PyTorch eager"] = eager_torch
-    makers["matrix products"] = matrix_products
-    print(
-        f"{os.cpu_count()} cores, TensorFlow {tf.__version__}, Keras {keras.__version__}", end=", "
-    )
-    print(f"PyTorch {torch.__version__}" if torch else "no PyTorch", f"; medians of {REPEATS}")
-    for name, network in NETWORKS.items():
-        for batch_size in BATCH_SIZES:
-            turns = {label: make(network, batch_size, x) for label, make in makers.items()}
-            seconds = {label: [] for label in turns}
-            final = {}
-            for turn in turns.values():
-                turn()  # tracing and first touch are not timed
-            for _ in range(REPEATS):
-                for label, turn in turns.items():
-                    start = time.perf_counter()
-                    final[label] = turn()
-                    seconds[label].append(time.perf_counter() - start)
-            report(name, batch_size, seconds, final)
-
-
-def report(name, batch_size, seconds, final) -> None:
-    print(f"\n{name}, batch {batch_size}")
-    steps = EPOCHS * IMAGES / batch_size
-    speed = {label: steps / statistics.median(times) for label, times in seconds.items()}
-    own = speed["Autoencoder.fit"]
-    trained = [final[label] for label in final if label != "matrix products"]
-    for label, value in speed.items():
-        loss = f"{final[label]:10.4f}" if label != "matrix products" else " " * 10
-        print(f"  {label:17s} {value:7.1f} steps/s   loss {loss}   ours is {own / value:5.2f} x")
-    spread = max(trained) / min(trained) - 1
-    print(f"  final losses within {100 * spread:.1f} %")
+    tf.get_logger().setLevel("ERROR")  # it warns of many models in one process
+    given = arguments()
+    competitors = [COMPETITORS[name] for name in ("ours", *given.competitors)]
+    table, remarks = [COLUMNS], []
+    if load() > 0.5:
+        remarks.append(f"The machine was busy (load {load():.1f}), which slows PyTorch most.")
+    for network in (network for group in given.networks for network in NETWORKS[group]):
+        x = network.draw(given.images or network.count)
+        for batch_size in network.batch_sizes:
+            batches = len(x) // batch_size  # whole ones: a smaller last one compiles anew
+            results = measure(
+                network, batch_size, x[: batches * batch_size], competitors, given.repeats
+            )
+            name = f"{network.name}, {batch_size}"
+            rows = lines(name, EPOCHS * batches, results)
+            remarks += warnings(name, network, results)
+            table += rows
+            if not given.markdown:
+                print(as_text([COLUMNS, *rows]), end="\n\n", flush=True)
+    print(machine(given.repeats))
+    print("\n".join(remarks) or "All losses agree.")
+    if given.markdown:
+        print(as_markdown(table))
 
 
 if __name__ == "__main__":
