@@ -4,7 +4,7 @@
     python benchmarks/memory.py --share 0.1 --repeats 1
 
 Each measurement has a process of its own. *Memory* is how far `fit` raises the peak of the process
-above what it held before, the data included: what `fit` needs beside your array. *Seconds* are
+above what it held before, the array among it: what `fit` needs beside your array. *Seconds* are
 those of an epoch, checks and shuffling included, and without tracing. Linux only.
 """
 
