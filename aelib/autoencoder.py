@@ -86,7 +86,7 @@ class Autoencoder(keras.Model):
         self._encoder_graph = tf.function(lambda x: encoder(x), reduce_retracing=True)
         self._decoder_graph = tf.function(lambda z: decoder(z), reduce_retracing=True)
         self._distributed = tf.distribute.has_strategy()
-        self._from_logits = False
+        self._gives_logits = False
 
     def build(self, input_shape):
         self._shapes = input_shape
@@ -115,7 +115,7 @@ class Autoencoder(keras.Model):
         check_activation(loss, self.decoder)
         check_penalties(loss, self)
         super().compile(optimizer, loss, steps_per_execution=steps_per_execution, **kwargs)
-        self._from_logits = bool(getattr(loss, "from_logits", False))
+        self._gives_logits = bool(getattr(loss, "from_logits", False))
         if not self._distributed:
             fuse_adam(self.optimizer)
         shape = getattr(self.encoder, "input_shape", None)
@@ -293,7 +293,7 @@ class Autoencoder(keras.Model):
         return self.decode(z)
 
     def _images(self, output):
-        return keras.tree.map_structure(ops.sigmoid, output) if self._from_logits else output
+        return keras.tree.map_structure(ops.sigmoid, output) if self._gives_logits else output
 
     def _checked(self, name: str, values, part=None):
         values = as_arrays(values)
@@ -335,7 +335,7 @@ class Autoencoder(keras.Model):
         parts = {"encoder": self.encoder, "decoder": self.decoder, "corruption": self.corruption}
         parts = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
         parts["tied"] = tied_layers(self.encoder, self.decoder)
-        return {**super().get_config(), **parts, "from_logits": self._from_logits}
+        return {**super().get_config(), **parts, "from_logits": self._gives_logits}
 
     @classmethod
     def from_config(cls, config):
@@ -346,5 +346,5 @@ class Autoencoder(keras.Model):
             decoder = load(config.pop("decoder"))
         from_logits = config.pop("from_logits")
         model = cls(encoder=encoder, decoder=decoder, corruption=corruption, **config)
-        model._from_logits = from_logits
+        model._gives_logits = from_logits
         return model
