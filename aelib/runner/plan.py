@@ -46,15 +46,14 @@ class Plan:
         """Differs when anything differs that the results depend on."""
         from aelib import data  # NumPy, which `aelib --help` does not need
 
-        dataset = Path(str(self.parameters.get("dataset", "")))
-        own_data = dataset.stat() if dataset.suffix == ".npz" and dataset.is_file() else None
+        dataset = str(self.parameters.get("dataset", ""))
         content = {
             "cells": self.notebook.cells,
             "profile": self.profile,
             "parameters": self.parameters,
             "library": _library_hash(),
             "data": [(item.name, item.path) for item in data.status()],
-            "own data": (own_data.st_size, own_data.st_mtime_ns) if own_data else None,
+            "own data": _own_data(Path(dataset)) if dataset not in ("", *data.names()) else [],
             "versions": versions(),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -145,12 +144,20 @@ def _dataset(text: str) -> str:
 
     if text in data.names():
         return text
-    if text.endswith(".npz") and Path(text).is_file():
-        return str(Path(text).resolve())
+    path = Path(text).expanduser()
+    if (text.endswith(".npz") and path.is_file()) or (text and path.is_dir()):
+        return str(path.resolve())
     raise UsageError(
         f"There is no dataset {text!r}. There are: {', '.join(data.names())}, "
-        "or the path of an .npz file with x_train, y_train, x_test and y_test."
+        "or the path of a folder of images or of an .npz file with x_train and x_test."
     )
+
+
+def _own_data(path: Path) -> list[tuple[str, int, int]]:
+    """What of a user's own file, or of the files in a folder, differs when they do."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    states = [(str(file), file.stat()) for file in files if file.is_file()]
+    return [(name, state.st_size, state.st_mtime_ns) for name, state in states]
 
 
 def _with_part(name: str, part: str) -> str:

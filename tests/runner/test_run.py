@@ -196,9 +196,22 @@ def test_the_fingerprint_changes_with_all_that_results_depend_on(house, monkeypa
     for content in ("a", "ab"):
         own.write_text(content)
         changed.append(fingerprint(("dataset", str(own))))
+    folder = house / "pictures" / "cats"
+    folder.mkdir(parents=True)
+    for name in ("1.png", "2.png"):
+        (folder / name).touch()
+        changed.append(fingerprint(("dataset", str(folder.parent))))
     write_notebook(path, "2")
     changed.append(fingerprint())
-    assert len({first, *changed}) == 7
+    assert len({first, *changed}) == 9
+
+
+def test_a_folder_of_images_is_a_dataset(house):
+    (house / "pictures" / "cats").mkdir(parents=True)
+    status, output = aelib("run", "01_good", "-p", "dataset", "pictures", cwd=house)
+    assert status == 0, output
+    results = json.loads((house / "runs" / "quick" / "01_good" / "results.json").read_text())
+    assert results["parameters"]["dataset"] == str((house / "pictures").resolve())
 
 
 def test_a_part_has_a_parameter_file_and_a_folder_of_its_own(house):
