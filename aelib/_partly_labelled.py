@@ -21,6 +21,7 @@ class PartlyLabelled(Autoencoder):
     `outputs_for` and `predict_labels` give."""
 
     weight = 1.0  # of the prediction loss in the loss that is shown
+    _has_a_loss = True  # that of the reconstruction, given to `compile`
 
     def __init__(self, encoder, decoder, corruption=None, **kwargs):
         super().__init__(encoder, decoder, corruption, **kwargs)
@@ -30,6 +31,20 @@ class PartlyLabelled(Autoencoder):
         self.score = keras.metrics.Mean(name="score")
         self._score_name = "accuracy"
         self._labelled_share = 0.25
+
+    def compile(self, optimizer="rmsprop", loss=None, **kwargs):
+        """See `Autoencoder.compile`; the prediction has its own loss and metrics."""
+        given = {"loss": loss, **kwargs}
+        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+            value = given.get(name)
+            several = isinstance(value, dict) or (
+                name == "loss" and isinstance(value, list | tuple)
+            )
+            if several or not (value is None or self._has_a_loss):
+                expected = "that of the reconstruction alone" if self._has_a_loss else "None"
+                fault = f"`{name}` must be {expected}: labels have their own loss and metrics"
+                raise ValueError(f"{fault}. Received: {name}={value!r}")
+        super().compile(optimizer, loss, **kwargs)
 
     def fit(self, *args, labelled_share: float = 0.25, **kwargs):
         """See `keras.Model.fit`; every batch has enough labelled images.
@@ -41,11 +56,12 @@ class PartlyLabelled(Autoencoder):
         Args:
             x: images `(n, ...)`, or a `tf.data.Dataset` of `(images, labels)`, whose batches
                 stay as they are.
-            y: integer labels `(n,)`, -1 if unknown, or floating-point values `(n, k)` or `(n,)`,
-                NaN if unknown.
+            y: integer labels `(n,)` or `(n, 1)`, -1 if unknown, or floating-point values `(n, k)`
+                or `(n,)`, NaN if unknown.
             labelled_share: float in [0, 1]; 0, and `shuffle=False`, leave the batches as they come.
         """
         self._labelled_share = number("labelled_share", labelled_share, 0, 1)
+        refuse_weights(kwargs.get("class_weight"))  # Keras would look up the class -1
         return super().fit(*args, **kwargs)
 
     def _batches(self, arrays, batch_size, shuffle, gathers):
@@ -58,24 +74,27 @@ class PartlyLabelled(Autoencoder):
             return beside(indices, arrays)
         return indices.map(lambda numbers: gathered(Rows(numbers, arrays)))
 
+    def _build_on(self, x):
+        with self.distribute_strategy.scope():
+            super()._build_on(x)
+
     def _target(self, x, y):
         return (x, y)  # what is to be reconstructed, before any corruption, and the labels
 
     def prediction_loss(self, y, output):
-        """Mean loss of the labelled images of a batch; keeps the metrics of it."""
-        _require(y)
-        y, output = ops.convert_to_tensor(y), ops.cast(output, "float32")
+        """Mean loss of the labelled images of a batch, or this replica's share of it; keeps the
+        metrics of it."""
+        y, output = as_labels(y), ops.cast(output, "float32")
         are_values = keras.backend.is_float_dtype(y.dtype)
         self._score_name = "mean_absolute_error" if are_values else "accuracy"
         losses, scores, labelled = (_of_values if are_values else _of_classes)(y, output)
         labelled = ops.cast(labelled, "float32")
         self.prediction.update_state(losses, sample_weight=labelled)
         self.score.update_state(scores, sample_weight=labelled)
-        return ops.sum(losses) / ops.maximum(ops.sum(labelled), 1.0)
+        return ops.sum(losses) / ops.maximum(over_all_replicas(ops.sum(labelled)), 1.0)
 
-    def record(self, reconstruction, unsupervised, x):
+    def record(self, reconstruction, unsupervised, images):
         """Keeps a batch's mean reconstruction loss, and with it all that needs no labels."""
-        images = ops.shape(x)[0]
         self.reconstruction.update_state(reconstruction, sample_weight=images)
         self._unsupervised.update_state(unsupervised, sample_weight=images)
 
@@ -104,14 +123,68 @@ class PartlyLabelled(Autoencoder):
         return x, _checked_labels(y, self.outputs_for(x))
 
 
+class Setting:
+    """A number >= 0 of a model that takes effect whenever it is set.
+
+    A compiled step would keep the value that it was traced with, so it reads a variable. That is no
+    weight: files do not hold it; `get_config` does.
+    """
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def checked(self, model, value):
+        return number(self.name, value, 0)
+
+    def __set__(self, model, value):
+        value = self.checked(model, value)
+        settings = model.__dict__.setdefault("_settings", {})
+        if self.name in settings:
+            variable = settings[self.name][1]
+            variable.assign(value)
+        else:
+            with tf.init_scope():
+                variable = tf.Variable(value, trainable=False, dtype="float32")
+        settings[self.name] = value, variable
+
+    def __get__(self, model, owner=None):
+        settings = vars(model).get("_settings", {})
+        if self.name not in settings:
+            raise AttributeError(self.name)  # as Keras expects of what it is about to set
+        value, variable = settings[self.name]
+        return variable if tf.inside_function() else value
+
+
+def over_all_replicas(value):
+    """The sum of what the replicas of a distribution strategy have, for each of them."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return value
+    return context.all_reduce("sum", value)
+
+
+def as_labels(y):
+    """The labels of a batch: classes as int64 `(batch,)`, values as they are."""
+    _require(y)
+    y = ops.convert_to_tensor(y)
+    if not (y.dtype.is_integer or y.dtype.is_floating):
+        raise ValueError(f"Labels must be numbers. Received: y.dtype={y.dtype.name}")
+    if y.dtype.is_floating:
+        return y
+    # The rank is unknown where Keras has seen classes with and without a second axis.
+    column = y.shape.rank is None or (y.shape.rank == 2 and y.shape[1] == 1)
+    return ops.cast(ops.reshape(y, (-1,)) if column else y, "int64")
+
+
 def _require(y) -> None:
     if y is None:
         raise ValueError("Labels are needed, -1 (or NaN) where unknown. Received: y=None")
 
 
-def refuse_weights(sample_weight) -> None:
-    if sample_weight is not None:
-        raise ValueError("There are no weights. Received: sample_weight or class_weight")
+def refuse_weights(weight) -> None:
+    if weight is not None:
+        fault = "`sample_weight` and `class_weight` must be None"
+        raise ValueError(f"{fault}. Received: sample_weight or class_weight")
 
 
 def mixed_rows(labelled, batch_size: int, share: float) -> tf.data.Dataset:
@@ -141,6 +214,8 @@ def _of_classes(y, logits):
     if y.shape.rank != 1 or logits.shape[-1] < 2:
         expected = "Integers must be classes, one per image, predicted by two logits or more"
         raise ValueError(f"{expected}. {_received(y, logits)}")
+    expected = f"Labels must be integers from -1 to {logits.shape[-1] - 1}"
+    _assert(ops.logical_and(y >= -1, y < logits.shape[-1]), expected, y)
     labelled = y >= 0
     # A class that exists for those without, or their loss and its gradient would be NaN.
     classes = ops.where(labelled, y, ops.zeros_like(y))
@@ -157,11 +232,18 @@ def _of_values(y, values):
         y = ops.reshape(y, (-1, values.shape[-1]))
     if y.shape[1:] != values.shape[1:]:
         raise ValueError(f"Values must have the prediction's shape. {_received(y, values)}")
+    _assert(ops.logical_not(ops.isinf(y)), "Labels must be finite, or NaN", y)
     labelled = ops.logical_not(ops.any(ops.isnan(y), axis=-1))
     # Masked before the arithmetic as well: the gradient of a masked NaN is NaN.
     errors = ops.where(labelled[:, None], y, ops.zeros_like(y)) - values
     squares = ops.where(labelled, ops.sum(ops.square(errors), axis=-1), 0.0)
     return squares, ops.mean(ops.abs(errors), axis=-1), labelled
+
+
+def _assert(valid, expected: str, y) -> None:
+    """Checks labels in the graph too, where they cannot be seen before (not under XLA)."""
+    received = [ops.min(y, initial=y.dtype.max), "to", ops.max(y, initial=y.dtype.min)]
+    tf.debugging.Assert(ops.all(valid), [f"{expected}. Received: y from", *received])
 
 
 def _received(y, prediction) -> str:
@@ -175,6 +257,7 @@ def _is_labelled(y: np.ndarray) -> np.ndarray:
 def _checked_labels(y: np.ndarray, outputs: int) -> np.ndarray:
     """int64 `(n,)` or float32 `(n, outputs)`."""
     if y.dtype.kind in "iu":
+        y = y[:, 0] if y.shape[1:] == (1,) else y
         if y.ndim != 1 or outputs < 2 or y.min() < -1 or y.max() >= outputs:
             received = f"y.shape={y.shape}, from {y.min()} to {y.max()}"
             expected = f"integers from -1 to {outputs - 1}, one per image, two classes or more"

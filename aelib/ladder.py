@@ -13,14 +13,28 @@ import tensorflow as tf
 from keras import layers, ops
 
 from aelib._checks import array, items, number, whole
-from aelib._partly_labelled import PartlyLabelled, refuse_weights
-from aelib.denoising import GaussianCorruption
-from aelib.noise import random_states
-from aelib.training import in_batches, over_replicas
+from aelib._partly_labelled import (
+    PartlyLabelled,
+    Setting,
+    as_labels,
+    over_all_replicas,
+    refuse_weights,
+)
+from aelib.noise import normal
+from aelib.training import in_batches
 
-_SLOWEST_RATE = 0.01  # of the running statistics of a batch normalisation
+_RATE = 0.01  # at which running statistics follow the batches, in the end
 _EPSILON = 1e-6
 _FEWEST = 10  # images of which a mean and a deviation are taken
+
+
+class _Weights(Setting):
+    def checked(self, model, value):
+        costs = tuple(number(self.name, cost, 0) for cost in items(self.name, value))
+        if len(costs) != len(model.units) + 2:
+            expected = f"`{self.name}` must hold {len(model.units) + 2} numbers"
+            raise ValueError(f"{expected}. Received: {self.name}={costs}")
+        return costs
 
 
 @keras.saving.register_keras_serializable(package="aelib")
@@ -39,7 +53,11 @@ class LadderNetwork(PartlyLabelled):
     Batch normalisation takes labelled and unlabelled images apart, as the authors' program does
     (CuriousAI/ladder, ladder.py, `LadderAE.f`), and all together where a batch has fewer than ten
     of either: taken together, the network learns the few labelled images by heart and gives all
-    others one code. Outside training it takes running statistics of the unlabelled images.
+    others one code. Where a batch has fewer than ten images, running statistics make up the rest,
+    and its gradient weighs less by as much.
+    Outside training there are only these, means over the unlabelled images. Replicas of a
+    distribution strategy share their statistics.
+
     `fit` shows the cross-entropy and accuracy of the noisy path; `evaluate` those of the clean
     path, and the reconstruction cost. Compile it without a loss; use Adam, as published.
 
@@ -49,6 +67,7 @@ class LadderNetwork(PartlyLabelled):
         noise: float >= 0, standard deviation of the noise of every layer.
         reconstruction_weights: one for the image (of the squared error per pixel), one for each
             hidden layer and one for the logits; None is 1000, 10, 0.1, 0.1, ..., as published.
+            This attribute, and `noise`, can be set at any time.
 
     Input shape: `(batch, ...)`, images.
     Output shape: `(batch, n_classes)`, logits of the clean path, without noise.
@@ -56,6 +75,10 @@ class LadderNetwork(PartlyLabelled):
     Reference: Rasmus, Valpola, Honkala, Berglund & Raiko, "Semi-supervised learning with ladder
     networks", 2015, algorithm 1 and equations 2 and 3, with the parameters of section 4.1.
     """
+
+    _has_a_loss = False
+    noise = Setting()
+    reconstruction_weights = _Weights()
 
     def __init__(
         self,
@@ -69,22 +92,21 @@ class LadderNetwork(PartlyLabelled):
         n_classes = whole("n_classes", n_classes, 2)
         if reconstruction_weights is None:
             reconstruction_weights = (1000.0, 10.0, *[0.1] * len(units))
-        costs = items("reconstruction_weights", reconstruction_weights)
-        costs = tuple(number("reconstruction_weights", cost, 0) for cost in costs)
-        if len(costs) != len(units) + 2:
-            expected = f"`reconstruction_weights` must hold {len(units) + 2} numbers"
-            raise ValueError(f"{expected}. Received: reconstruction_weights={costs}")
         policy = kwargs.get("dtype")
         super().__init__(_Encoder((*units, n_classes), policy), _Decoder(policy), **kwargs)
         self.units = units
         self.n_classes = n_classes
-        self.noise = GaussianCorruption(number("noise", noise, 0), dtype="float32")
-        self.reconstruction_weights = costs
+        self.noise = noise
+        self.reconstruction_weights = reconstruction_weights
+        self._noise_generator = keras.random.SeedGenerator()
         self._denoise = tf.function(lambda x: self._both_ways(x, lambda z: z, False)[2][0])
         self._decoder_graph = tf.function(self._from_logits, reduce_retracing=True)
 
     def build(self, input_shape):
         if not self.encoder.built:
+            if None in input_shape[1:]:
+                expected = "Images must have one known size (or call `build((None, 28, 28, 1))`)"
+                raise ValueError(f"{expected}. Received: x.shape={tuple(input_shape)}")
             self._image_shape = tuple(input_shape[1:])
             pixels = math.prod(self._image_shape)
             self.encoder.build((None, pixels))
@@ -98,26 +120,32 @@ class LadderNetwork(PartlyLabelled):
         return y  # the labels; what is to be reconstructed, every layer knows itself
 
     def _noise_states(self):
-        return random_states(self.noise)
+        return [self._noise_generator.state]
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         refuse_weights(sample_weight)
         # In training `y_pred`, the clean path with running statistics, is dropped by the graph.
-        groups = None if y is None else _groups(y)
+        y = as_labels(y)
+        if y.dtype.is_floating:
+            raise ValueError(f"`y` must hold integers. Received: y.dtype={y.dtype.name}")
+        groups = _groups(y)
         noisy, clean, estimates = self._both_ways(x, self._add_noise, training, groups)
-        costs = [
-            weight * ops.mean(ops.square(z - z_hat))
-            for weight, z, z_hat in zip(self.reconstruction_weights, clean, estimates, strict=True)
-        ]
+        weights = tf.unstack(ops.convert_to_tensor(self.reconstruction_weights))
+        cost = sum(
+            weight * ops.sum(ops.mean(ops.square(z - z_hat), axis=-1))
+            for weight, z, z_hat in zip(weights, clean, estimates, strict=True)
+        )
+        images = ops.cast(ops.shape(x)[0], "float32")
+        self.record(*[cost / ops.maximum(images, 1)] * 2, images)  # a replica may have none
         prediction = self.prediction_loss(y, noisy if training else y_pred)
-        self.record(sum(costs), sum(costs), x)
-        return over_replicas(sum(costs) + prediction)
+        images = over_all_replicas(images)
+        return ops.minimum(images / _FEWEST, 1.0) * (cost / images + prediction)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return self.get_metrics_result()
 
     def _add_noise(self, z):
-        return self.noise(z, training=True)
+        return z + self.noise * normal(ops.shape(z), self._noise_generator)
 
     def _both_ways(self, x, add_noise, training, groups=None):
         """Logits of the noisy path, z of the clean path, and its estimates: lists, image first."""
@@ -167,9 +195,8 @@ class LadderNetwork(PartlyLabelled):
         return x, y
 
     def get_config(self):
-        names = ("units", "n_classes", "reconstruction_weights")
-        settings = {name: getattr(self, name) for name in names}
-        return {**keras.Model.get_config(self), **settings, "noise": self.noise.stddev}
+        names = ("units", "n_classes", "noise", "reconstruction_weights")
+        return {**keras.Model.get_config(self), **{name: getattr(self, name) for name in names}}
 
     @classmethod
     def from_config(cls, config):
@@ -201,7 +228,8 @@ class _Encoder(layers.Layer):
 
     def climb(self, x, path, add_noise, training, groups=None):
         """Logits, and for the image and every layer z and its (mean, deviation)."""
-        h = add_noise(ops.cast(ops.reshape(x, (ops.shape(x)[0], -1)), "float32"))
+        pixels = self.denses[0].kernel.shape[0]
+        h = add_noise(ops.cast(ops.reshape(x, (ops.shape(x)[0], pixels)), "float32"))
         every_z, statistics = [h], [(0.0, 1.0)]
         norms = {"clean": self.clean, "noisy": self.noisy}[path]
         for dense, norm, beta in zip(self.denses, norms, self.betas, strict=True):
@@ -292,40 +320,52 @@ class _BatchStatistics(layers.Layer):
     """Batch normalisation that gives its mean and deviation as well, without scale and shift.
 
     In training each group of the batch has its own: `groups` is `(batch, k)`, 1 where an image
-    belongs to a group. The running statistics, for use, are those of the first group: means of all
-    batches so far, and from the hundredth on moving ones, which forget where they started.
+    belongs to a group. A group of fewer than ten images is filled up with images that have the
+    running statistics. These, for use, are those of the first group: means over all images so far,
+    and from the hundredth batch on moving ones, which forget where they started.
     """
 
     def build(self, input_shape):
         shape, frozen = (input_shape[-1],), {"trainable": False}
         self.mean = self.add_weight(name="mean", shape=shape, initializer="zeros", **frozen)
         self.variance = self.add_weight(name="variance", shape=shape, initializer="ones", **frozen)
-        self.batches = self.add_weight(name="batches", shape=(), initializer="zeros", **frozen)
+        self.images = self.add_weight(name="images", shape=(), initializer="zeros", **frozen)
 
     def call(self, values, groups=None, training=False):
         values = ops.cast(values, "float32")
         mean, variance = ops.convert_to_tensor(self.mean), ops.convert_to_tensor(self.variance)
         if training:
             groups = ops.ones_like(values[:, :1]) if groups is None else groups
-            shares = ops.transpose(groups / ops.maximum(ops.sum(groups, axis=0), 1.0))
-            means = ops.matmul(shares, values)
-            mean = ops.matmul(groups, means)
-            variances = ops.matmul(shares, ops.square(values - mean))
-            variance = ops.matmul(groups, variances)
-            self.batches.assign_add(1.0)
-            rate = ops.maximum(1 / self.batches, _SLOWEST_RATE)
-            self.mean.assign_add(rate * (means[0] - self.mean))
-            self.variance.assign_add(rate * (variances[0] - self.variance))
+            counts = over_all_replicas(ops.sum(groups, axis=0))[:, None]
+            filled = ops.maximum(counts, _FEWEST)
+
+            def means_of(values, running):
+                sums = over_all_replicas(ops.matmul(ops.transpose(groups), values))
+                return (sums + (filled - counts) * running) / filled
+
+            means = means_of(values, mean)
+            squares = ops.square(values - ops.matmul(groups, means))
+            variances = means_of(squares, variance + ops.square(mean - means))
+            self._remember(counts[0, 0], means[0], variances[0])
+            mean, variance = ops.matmul(groups, means), ops.matmul(groups, variances)
         deviation = ops.sqrt(variance + _EPSILON)
         return (values - mean) / deviation, mean, deviation
+
+    def _remember(self, count, mean, variance):
+        """Every image weighs the same, whether its batch is full, a remainder or filled up."""
+        kept = ops.maximum((1 - _RATE) * self.images, (1 / _RATE - 1) * count)
+        self.images.assign(ops.minimum(self.images, kept) + count)
+        rate = ops.maximum(count, _FEWEST) / ops.maximum(self.images, 1.0)
+        self.mean.assign_add(rate * (mean - self.mean))
+        self.variance.assign_add(rate * (variance - self.variance))
 
 
 def _groups(y):
     """Unlabelled and labelled images, `(batch, 2)`; all in the first where either are too few."""
     labelled = ops.cast(ops.convert_to_tensor(y) >= 0, "float32")
-    fewest = ops.minimum(ops.sum(labelled), ops.sum(1 - labelled))
-    labelled = labelled * ops.cast(fewest >= _FEWEST, "float32")
-    return ops.stack([1 - labelled, labelled], axis=1)
+    groups = ops.stack([1 - labelled, labelled], axis=1)
+    fewest = ops.min(over_all_replicas(ops.sum(groups, axis=0)))
+    return ops.where(fewest >= _FEWEST, groups, ops.convert_to_tensor([1.0, 0.0]))
 
 
 def _dense(units, policy):

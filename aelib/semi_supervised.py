@@ -11,12 +11,13 @@ Labels that fit neither task, sample weights and other invalid arguments raise `
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
-from aelib._checks import layer, number
-from aelib._partly_labelled import PartlyLabelled, refuse_weights
+from aelib._checks import layer
+from aelib._partly_labelled import PartlyLabelled, Setting, refuse_weights
 from aelib._partly_labelled import mixed_rows as mixed_rows  # public here
 from aelib.ladder import LadderNetwork as LadderNetwork  # public here
-from aelib.training import in_batches, over_replicas
+from aelib.training import in_batches
 
 
 @keras.saving.register_keras_serializable(package="aelib")
@@ -36,7 +37,8 @@ class SemiSupervisedAutoencoder(PartlyLabelled):
         decoder: layer or model from codes to images.
         predictor: layer or model from codes to logits `(batch, classes >= 2)` or values
             `(batch, k)`.
-        weight: float >= 0, in units of the reconstruction loss per unit of prediction loss.
+        weight: float >= 0, in units of the reconstruction loss per unit of prediction loss. The
+            attribute can be set at any time.
         corruption: see `Autoencoder`. Encoder and predictor see the corrupted image; the target
             of the decoder is the clean one.
 
@@ -67,10 +69,12 @@ class SemiSupervisedAutoencoder(PartlyLabelled):
     with deep networks", 2008 (the joint loss); Vincent et al. 2010 for the corruption.
     """
 
+    weight = Setting()
+
     def __init__(self, encoder, decoder, predictor, weight, corruption=None, **kwargs):
         super().__init__(encoder, decoder, corruption, **kwargs)
         self.predictor = layer("predictor", predictor)
-        self.weight = number("weight", weight, 0)
+        self.weight = weight
         self._predictor_graph = tf.function(lambda x: predictor(encoder(x)), reduce_retracing=True)
 
     def call(self, x, training=None):
@@ -82,10 +86,9 @@ class SemiSupervisedAutoencoder(PartlyLabelled):
         clean, labels = y if isinstance(y, tuple) else (x, y)  # the latter in a user's own step
         unsupervised = super().compute_loss(x, clean, y_pred["reconstruction"], None, training)
         prediction = self.prediction_loss(labels, y_pred["prediction"])
-        # Keras has divided the one, and `over_replicas` the other, by the number of replicas.
-        whole = unsupervised * self.distribute_strategy.num_replicas_in_sync
-        self.record(whole - sum(self.losses), whole, x)
-        return unsupervised + over_replicas(self.weight * prediction)
+        whole = unsupervised * self.distribute_strategy.num_replicas_in_sync  # Keras has divided it
+        self.record(whole - sum(self.losses), whole, ops.shape(keras.tree.flatten(x)[0])[0])
+        return unsupervised + self.weight * prediction
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         clean, _ = y
@@ -106,8 +109,7 @@ class SemiSupervisedAutoencoder(PartlyLabelled):
 
     def outputs_for(self, x) -> int:
         self._build_on(x)
-        inputs = keras.KerasTensor((None, *x.shape[1:]))
-        return self.predictor(self.encoder(inputs)).shape[-1]
+        return self.predictor(self.encoder(x[:1])).shape[-1]
 
     def get_config(self):
         predictor = keras.saving.serialize_keras_object(self.predictor)
