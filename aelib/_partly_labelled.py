@@ -173,7 +173,10 @@ def as_labels(y):
         return y
     # The rank is unknown where Keras has seen classes with and without a second axis.
     column = y.shape.rank is None or (y.shape.rank == 2 and y.shape[1] == 1)
-    return ops.cast(ops.reshape(y, (-1,)) if column else y, "int64")
+    y = ops.reshape(y, (-1,)) if column else y
+    if y.shape.rank != 1:
+        raise ValueError(f"Classes must be one per image. Received: y.shape={tuple(y.shape)}")
+    return ops.cast(y, "int64")
 
 
 def _require(y) -> None:
@@ -211,11 +214,11 @@ def mixed_rows(labelled, batch_size: int, share: float) -> tf.data.Dataset:
 
 def _of_classes(y, logits):
     """Cross-entropies in nats, hits, and which images have a label: `(batch,)` each."""
-    if y.shape.rank != 1 or logits.shape[-1] < 2:
-        expected = "Integers must be classes, one per image, predicted by two logits or more"
+    if logits.shape[-1] < 2:
+        expected = "Integers must be classes, predicted by two logits or more"
         raise ValueError(f"{expected}. {_received(y, logits)}")
     expected = f"Labels must be integers from -1 to {logits.shape[-1] - 1}"
-    _assert(ops.logical_and(y >= -1, y < logits.shape[-1]), expected, y)
+    y = _required(ops.logical_and(y >= -1, y < logits.shape[-1]), expected, y)
     labelled = y >= 0
     # A class that exists for those without, or their loss and its gradient would be NaN.
     classes = ops.where(labelled, y, ops.zeros_like(y))
@@ -232,7 +235,7 @@ def _of_values(y, values):
         y = ops.reshape(y, (-1, values.shape[-1]))
     if y.shape[1:] != values.shape[1:]:
         raise ValueError(f"Values must have the prediction's shape. {_received(y, values)}")
-    _assert(ops.logical_not(ops.isinf(y)), "Labels must be finite, or NaN", y)
+    y = _required(ops.logical_not(ops.isinf(y)), "Labels must be finite, or NaN", y)
     labelled = ops.logical_not(ops.any(ops.isnan(y), axis=-1))
     # Masked before the arithmetic as well: the gradient of a masked NaN is NaN.
     errors = ops.where(labelled[:, None], y, ops.zeros_like(y)) - values
@@ -240,10 +243,12 @@ def _of_values(y, values):
     return squares, ops.mean(ops.abs(errors), axis=-1), labelled
 
 
-def _assert(valid, expected: str, y) -> None:
-    """Checks labels in the graph too, where they cannot be seen before (not under XLA)."""
+def _required(valid, expected: str, y):
+    """The labels, if all are valid; those of a dataset can only be seen here (not under XLA)."""
     received = [ops.min(y, initial=y.dtype.max), "to", ops.max(y, initial=y.dtype.min)]
-    tf.debugging.Assert(ops.all(valid), [f"{expected}. Received: y from", *received])
+    checked = tf.debugging.Assert(ops.all(valid), [f"{expected}. Received: y from", *received])
+    with tf.control_dependencies([] if checked is None else [checked]):
+        return tf.identity(y)
 
 
 def _received(y, prediction) -> str:

@@ -85,13 +85,15 @@ class SemiSupervisedAutoencoder(PartlyLabelled):
         refuse_weights(sample_weight)
         clean, labels = y if isinstance(y, tuple) else (x, y)  # the latter in a user's own step
         unsupervised = super().compute_loss(x, clean, y_pred["reconstruction"], None, training)
+        if self._distributed and not isinstance(y, tuple) and not training:
+            return unsupervised  # Keras builds the loss, from means of the replicas' labels
         prediction = self.prediction_loss(labels, y_pred["prediction"])
         whole = unsupervised * self.distribute_strategy.num_replicas_in_sync  # Keras has divided it
         self.record(whole - sum(self.losses), whole, ops.shape(keras.tree.flatten(x)[0])[0])
         return unsupervised + self.weight * prediction
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        clean, _ = y
+        clean = y[0] if isinstance(y, tuple) else x
         return super().compute_metrics(x, clean, y_pred["reconstruction"])
 
     def _images(self, output):

@@ -420,7 +420,7 @@ for name in {list(made)}:
         np.full(40, -2),
         np.array(["a"] * 40),
         np.full(40, True),
-        classes()[:, None],
+        np.eye(3, dtype=int)[CLASSES],
         np.full((40, 3), np.inf),
         np.zeros((40, 2)),
         np.array(1),
@@ -433,7 +433,7 @@ for name in {list(made)}:
         "too small",
         "text",
         "bool",
-        "column",
+        "one of each class",
         "infinite",
         "too few values",
         "scalar",
@@ -453,8 +453,6 @@ def test_what_else_is_refused(make_model, make_parts, images):
     for bad in (images * np.nan, images[0, 0], images[:, :5]):
         with pytest.raises(ValueError, match="Received: "):
             model.fit(bad, y[: len(bad)], verbose=0)
-    with pytest.raises(ValueError, match="Received: sample_weight"):
-        model.fit(images, y, sample_weight=np.ones(40), verbose=0)
     with pytest.raises(ValueError, match="Received: "):
         model.fit(images, y, validation_data=images, verbose=0)
     for share in (-0.1, 1.1, None, True):
@@ -475,3 +473,142 @@ def test_what_else_is_refused(make_model, make_parts, images):
             SemiSupervisedAutoencoder(*make_parts(), layers.Dense(3), weight)
     with pytest.raises(ValueError, match="Received: predictor="):
         SemiSupervisedAutoencoder(*make_parts(), "dense", 1.0)
+
+
+IN_GRAPH = (ValueError, tf.errors.InvalidArgumentError)
+
+
+@pytest.mark.parametrize("eager", [True, False])
+@pytest.mark.parametrize(
+    "y, expected",
+    [
+        (np.full(40, 3), "(?s)integers from -1 to 2. Received: y from.*3"),
+        (np.full(40, -2), "(?s)integers from -1 to 2. Received: y from.*-2"),
+        (classes().astype("uint8"), "(?s)integers from -1 to 2. Received: y from.*255"),
+        (classes().astype("uint8")[:, None], "(?s)integers from -1 to 2. Received: y from.*255"),
+        (classes() >= 0, "Labels must be numbers. Received: y.dtype=bool"),
+        (np.array(["a"] * 40), "Labels must be numbers. Received: y.dtype=string"),
+        (np.eye(3, dtype=int)[CLASSES], "Received: y.shape="),
+    ],
+    ids=["too large", "too small", "bytes", "column of bytes", "bool", "text", "one of each class"],
+)
+def test_labels_of_datasets_are_checked_too(y, expected, eager, make_model, images):
+    model, ladder = make_model(run_eagerly=eager), LadderNetwork((9, 6), 3)
+    ladder.compile("adam", run_eagerly=eager)
+    data = tf.data.Dataset.from_tensor_slices((images, y)).batch(20)
+    for method in (model.fit, ladder.evaluate):
+        with pytest.raises(IN_GRAPH, match=expected):
+            method(data, verbose=0)
+    if y.dtype.kind != "U":
+        with pytest.raises(IN_GRAPH, match=expected):
+            model.train_on_batch(images, y)
+
+
+def test_values_of_datasets_are_checked_too(make_model, images):
+    y = values()
+    y[3, 1] = np.inf
+    data = tf.data.Dataset.from_tensor_slices((images, y)).batch(20)
+    with pytest.raises(IN_GRAPH, match="Labels must be finite, or NaN"):
+        make_model(outputs=2, **GRAPH).fit(data, verbose=0)
+    with pytest.raises(ValueError, match="Received: y.dtype=float32"):
+        LadderNetwork((9, 6), 3).compute_loss(images, y.astype("float32"))
+
+
+class Column:
+    """What a column, or the whole, of a data frame is to NumPy."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.values, dtype)
+
+
+@pytest.mark.parametrize("model_class", ["joint", "ladder"])
+def test_labels_come_as_a_list_a_series_a_column_or_bytes(model_class, make_model, images):
+    model = make_model()
+    if model_class == "ladder":
+        model = LadderNetwork((9, 6), 3)
+        model.compile("adam", **EAGER)
+    y = classes()
+    wanted = model.evaluate(images, y, verbose=0)
+    kinds = [list(y), Column(y), y[:, None], Column(y[:, None]), y.astype("int8")]
+    for given in kinds:
+        assert model.evaluate(images, given, verbose=0) == wanted
+        model.fit(images, given, epochs=0, verbose=0)
+    data = tf.data.Dataset.from_tensor_slices((images, y[:, None].astype("int8"))).batch(40)
+    np.testing.assert_allclose(model.evaluate(data, verbose=0), wanted, rtol=1e-5)
+    known = CLASSES.astype("uint8")
+    wanted = model.evaluate(images, CLASSES, verbose=0)
+    data = tf.data.Dataset.from_tensor_slices((images, known)).batch(40)
+    for given in ((images, known), (data,)):
+        np.testing.assert_allclose(model.evaluate(*given, verbose=0), wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("model_class", ["joint", "ladder"])
+def test_weights_of_images_and_classes_are_refused(model_class, make_model, images):
+    model = make_model()
+    if model_class == "ladder":
+        model = LadderNetwork((9, 6), 3)
+        model.compile("adam", **EAGER)
+    y, weights = classes(), np.ones(40)
+    triples = tf.data.Dataset.from_tensor_slices((images, y, weights)).batch(20)
+    calls = [
+        lambda: model.fit(images, y, sample_weight=weights, verbose=0),
+        lambda: model.fit(images, y, class_weight={0: 1.0, 1: 2.0, 2: 1.0}, verbose=0),
+        lambda: model.fit(triples, verbose=0),
+        lambda: model.fit(images, y, validation_data=(images, y, weights), verbose=0),
+        lambda: model.fit(images, y, validation_data=triples, verbose=0),
+        lambda: model.evaluate(images, y, sample_weight=weights, verbose=0),
+        lambda: model.evaluate(triples, verbose=0),
+        lambda: model.train_on_batch(images, y, sample_weight=weights),
+        lambda: model.test_on_batch(images, y, sample_weight=weights),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match="Received: sample_weight or class_weight"):
+            call()
+
+
+def test_the_weight_takes_effect_when_it_is_set(make_model, images):
+    """In a step that has been traced: as that of a model that was made with it."""
+    y, same = classes(), {"batch_size": 20, "shuffle": False, "verbose": 0}
+    later, first = make_model(1.0, rate=1e-3, **GRAPH), make_model(50.0, rate=1e-3, **GRAPH)
+    start = later.get_weights()
+    later.fit(images, y, **same)
+    later.evaluate(images, y, verbose=0)
+    later.set_weights(start)
+    later.weight = 50
+    assert later.weight == 50.0 and later.get_config()["weight"] == 50.0
+    a, b = (model.fit(images, y, **same).history for model in (later, first))
+    for name, value in a.items():
+        np.testing.assert_allclose(value, b[name], rtol=1e-5)
+    assert_equal_weights(later, first, rtol=1e-5)
+    a, b = (model.evaluate(images, y, verbose=0) for model in (later, first))
+    np.testing.assert_allclose(a, b, rtol=1e-5)
+    assert len(later.get_weights()) == len(start)
+    with pytest.raises(ValueError, match="Received: weight=-1"):
+        later.weight = -1
+    assert later.weight == 50.0
+
+
+def test_the_weight_that_was_set_is_saved(make_model, images, tmp_path):
+    model = make_model(1.0)
+    model.weight = 7.1
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.weight == 7.1
+    a, b = (m.evaluate(images, classes(), verbose=0) for m in (model, loaded))
+    np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_losses_and_metrics_are_those_of_the_reconstruction(make_model, images):
+    model = make_model()
+    for name in ("loss", "metrics", "loss_weights"):
+        of_parts = {"reconstruction": "mse", "prediction": "mse"}
+        with pytest.raises(ValueError, match=f"Received: {name}="):
+            model.compile("sgd", **{"loss": SquaredError(), name: of_parts})
+    with pytest.raises(ValueError, match="Received: loss="):
+        model.compile("sgd", ["mse", "mse"])
+    model.compile("sgd", SquaredError(), metrics=["mse"], **EAGER)
+    shown = model.evaluate(images, classes(), verbose=0, return_dict=True)
+    np.testing.assert_allclose(shown["mse"], shown["reconstruction"] / 120, rtol=1e-5)
