@@ -219,8 +219,9 @@ def _of_classes(y, logits):
         raise ValueError(f"{expected}. {_received(y, logits)}")
     expected = f"Labels must be integers from -1 to {logits.shape[-1] - 1}"
     y = _required(ops.logical_and(y >= -1, y < logits.shape[-1]), expected, y)
-    labelled = y >= 0
-    # A class that exists for those without, or their loss and its gradient would be NaN.
+    labelled = y != -1
+    # A class that exists for those without, or their loss and its gradient would be NaN, as those
+    # of classes that do not exist are where nothing is checked.
     classes = ops.where(labelled, y, ops.zeros_like(y))
     nats = ops.sparse_categorical_crossentropy(classes, logits, from_logits=True)
     hits = ops.cast(ops.equal(ops.cast(ops.argmax(logits, axis=-1), y.dtype), y), "float32")
@@ -244,7 +245,7 @@ def _of_values(y, values):
 
 
 def _required(valid, expected: str, y):
-    """The labels, if all are valid; those of a dataset can only be seen here (not under XLA)."""
+    """The labels, if all are valid: those of a dataset are seen here first. XLA drops the check."""
     received = [ops.min(y, initial=y.dtype.max), "to", ops.max(y, initial=y.dtype.min)]
     checked = tf.debugging.Assert(ops.all(valid), [f"{expected}. Received: y from", *received])
     with tf.control_dependencies([] if checked is None else [checked]):

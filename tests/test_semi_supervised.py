@@ -504,6 +504,15 @@ def test_labels_of_datasets_are_checked_too(y, expected, eager, make_model, imag
             model.train_on_batch(images, y)
 
 
+@pytest.mark.parametrize("wrong", [-2, 3, 255])
+def test_labels_that_do_not_exist_are_nan_under_xla(wrong, make_model, images):
+    """XLA drops the check: a loss that is NaN is seen, one that leaves an image out is not."""
+    y = classes(40)
+    y[3] = wrong
+    data = tf.data.Dataset.from_tensor_slices((images, y)).batch(40)
+    assert np.isnan(make_model(**GRAPH, jit_compile=True).evaluate(data, verbose=0)[0])
+
+
 def test_values_of_datasets_are_checked_too(make_model, images):
     y = values()
     y[3, 1] = np.inf
