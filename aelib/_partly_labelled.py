@@ -61,7 +61,6 @@ class PartlyLabelled(Autoencoder):
             labelled_share: float in [0, 1]; 0, and `shuffle=False`, leave the batches as they come.
         """
         self._labelled_share = number("labelled_share", labelled_share, 0, 1)
-        refuse_weights(kwargs.get("class_weight"))  # Keras would look up the class -1
         return super().fit(*args, **kwargs)
 
     def _batches(self, arrays, batch_size, shuffle, gathers):
