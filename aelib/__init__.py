@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MODULES = (
     "_checks _files _quiet data _format published claims information pca noise training "
     "_settings losses tied _inputs _loss_checks _loading autoencoder sparse denoising "
-    "contractive stacked _partly_labelled "
+    "contractive stacked _partly_labelled _ladder_layers "
     "ladder semi_supervised sampling variational latent retrieval _container bits_back "
     "compression total_correlation disentanglement recipes metrics plots"
 ).split()

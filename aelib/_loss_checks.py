@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from aelib.training import layers_of
 
@@ -57,7 +58,7 @@ def check_target(loss: Any, y: Any, y_pred: Any) -> None:
         return
     if getattr(loss, "__name__", None) in _SPARSE or loss in _SPARSE:
         return
-    if type(loss).__name__ in _SPARSE or y.shape.is_compatible_with(y_pred.shape):
+    if type(loss).__name__ in _SPARSE or tf.TensorShape(y.shape).is_compatible_with(y_pred.shape):
         return
     received = f"y.shape={tuple(y.shape)}, reconstruction.shape={tuple(y_pred.shape)}"
     expected = "A target must have the shape of the reconstruction; labels are none"

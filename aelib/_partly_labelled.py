@@ -13,7 +13,7 @@ from scipy import special
 from aelib._checks import number, same_length, whole
 from aelib.autoencoder import Autoencoder
 from aelib.losses import BernoulliCrossEntropy, check_probabilities
-from aelib.training import Rows, beside, gathered
+from aelib.training import Rows, beside, gathered, over_all_replicas, require
 
 
 class PartlyLabelled(Autoencoder):
@@ -73,9 +73,8 @@ class PartlyLabelled(Autoencoder):
             return beside(indices, arrays)
         return indices.map(lambda numbers: gathered(Rows(numbers, arrays)))
 
-    def _build_on(self, x):
-        with self.distribute_strategy.scope():
-            super()._build_on(x)
+    def _checked_batch(self, x, y, unseen):
+        return super()._checked_batch(x, None, unseen)[0], y
 
     def _target(self, x, y):
         return (x, y)  # what is to be reconstructed, before any corruption, and the labels
@@ -120,46 +119,6 @@ class PartlyLabelled(Autoencoder):
         if isinstance(self.loss, BernoulliCrossEntropy):
             check_probabilities("x", x)
         return x, _checked_labels(y, self.outputs_for(x))
-
-
-class Setting:
-    """A number >= 0 of a model that takes effect whenever it is set.
-
-    A compiled step would keep the value that it was traced with, so it reads a variable. That is no
-    weight: files do not hold it; `get_config` does.
-    """
-
-    def __set_name__(self, owner, name):
-        self.name = name
-
-    def checked(self, model, value):
-        return number(self.name, value, 0)
-
-    def __set__(self, model, value):
-        value = self.checked(model, value)
-        settings = model.__dict__.setdefault("_settings", {})
-        if self.name in settings:
-            variable = settings[self.name][1]
-            variable.assign(value)
-        else:
-            with tf.init_scope():
-                variable = tf.Variable(value, trainable=False, dtype="float32")
-        settings[self.name] = value, variable
-
-    def __get__(self, model, owner=None):
-        settings = vars(model).get("_settings", {})
-        if self.name not in settings:
-            raise AttributeError(self.name)  # as Keras expects of what it is about to set
-        value, variable = settings[self.name]
-        return variable if tf.inside_function() else value
-
-
-def over_all_replicas(value):
-    """The sum of what the replicas of a distribution strategy have, for each of them."""
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return value
-    return context.all_reduce("sum", value)
 
 
 def as_labels(y):
@@ -216,8 +175,9 @@ def _of_classes(y, logits):
     if logits.shape[-1] < 2:
         expected = "Integers must be classes, predicted by two logits or more"
         raise ValueError(f"{expected}. {_received(y, logits)}")
-    expected = f"Labels must be integers from -1 to {logits.shape[-1] - 1}"
-    y = _required(ops.logical_and(y >= -1, y < logits.shape[-1]), expected, y)
+    low, high = ops.min(y, initial=0), ops.max(y, initial=0)
+    message = f"Labels must be integers from -1 to {logits.shape[-1] - 1}. Received: y from"
+    y = require(ops.logical_and(low >= -1, high < logits.shape[-1]), message, y, low, "to", high)
     labelled = y != -1
     # A class that exists for those without, or their loss and its gradient would be NaN, as those
     # of classes that do not exist are where nothing is checked.
@@ -235,20 +195,14 @@ def _of_values(y, values):
         y = ops.reshape(y, (-1, values.shape[-1]))
     if y.shape[1:] != values.shape[1:]:
         raise ValueError(f"Values must have the prediction's shape. {_received(y, values)}")
-    y = _required(ops.logical_not(ops.isinf(y)), "Labels must be finite, or NaN", y)
+    infinite = ops.any(ops.isinf(y))
+    message = "Labels must be finite, or NaN. Received: y with infinite values"
+    y = require(ops.logical_not(infinite), message, y)
     labelled = ops.logical_not(ops.any(ops.isnan(y), axis=-1))
     # Masked before the arithmetic as well: the gradient of a masked NaN is NaN.
     errors = ops.where(labelled[:, None], y, ops.zeros_like(y)) - values
     squares = ops.where(labelled, ops.sum(ops.square(errors), axis=-1), 0.0)
     return squares, ops.mean(ops.abs(errors), axis=-1), labelled
-
-
-def _required(valid, expected: str, y):
-    """The labels, if all are valid: those of a dataset are seen here first. XLA drops the check."""
-    received = [ops.min(y, initial=y.dtype.max), "to", ops.max(y, initial=y.dtype.min)]
-    checked = tf.debugging.Assert(ops.all(valid), [f"{expected}. Received: y from", *received])
-    with tf.control_dependencies([] if checked is None else [checked]):
-        return tf.identity(y)
 
 
 def _received(y, prediction) -> str:

@@ -24,8 +24,12 @@ class Setting:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __set__(self, instance: Any, value: float) -> None:
-        value = number(self.name, value, *self.limits, **self.excluded)
+    def checked(self, instance: Any, value: Any) -> Any:
+        """The value, if it is a good one."""
+        return number(self.name, value, *self.limits, **self.excluded)
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        value = self.checked(instance, value)
         settings = instance.__dict__.setdefault("_settings", {})
         if self.name in settings:
             variable = settings[self.name][1]
@@ -65,7 +69,6 @@ class Penalty(HasSettings):
     def __init__(self, *args: Any, weight: float, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.weight = weight
-        self.supports_masking = True
         self._metric = keras.metrics.Mean(name=self.name)  # type: ignore[attr-defined]
 
     def get_config(self) -> dict[str, Any]:

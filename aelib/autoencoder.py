@@ -158,8 +158,7 @@ class Autoencoder(keras.Model):
                 validation_split = 0.0
             dataset = self._batches(arrays, batch_size or 32, shuffle, self._gathers(kwargs))
             x, y = (*arrays, None)[:2] if dataset is None else (dataset, None)
-        if isinstance(x, tf.data.Dataset):
-            shuffle = False  # a dataset has its own order, and Keras warns of any other wish
+        shuffle = shuffle and not isinstance(x, tf.data.Dataset)  # Keras warns of such a wish
         given = (batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle)
         steps = kwargs.get("steps_per_epoch"), kwargs.get("validation_steps")
         with told(), executing(self, "train_function", callbacks, *steps):
@@ -204,7 +203,7 @@ class Autoencoder(keras.Model):
         """
         check_export(self, format)
         images = keras.tree.map_shape_structure(lambda shape: keras.Input(shape[1:]), self._shapes)
-        model = keras.Model(images, self._images(self(images)), name=self.name)
+        model = keras.Model(images, self.as_images(self(images)), name=self.name)
         return model.export(filepath, format=format, **kwargs)
 
     def train_step(self, data):
@@ -214,7 +213,7 @@ class Autoencoder(keras.Model):
         return super().test_step(self._batch(data, training=False))
 
     def predict_step(self, data):
-        return self._images(super().predict_step(cast(data)))
+        return self.as_images(super().predict_step(cast(data)))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         y = self._target(x, None) if y is None else y  # in a step of the user's own
@@ -223,7 +222,8 @@ class Autoencoder(keras.Model):
 
     def _batch(self, data, training: bool):
         """Input, target and weights of a step: the corrupted images and the clean ones."""
-        return self._prepared(*self._unpacked(data), training)
+        x, y, sample_weight = self._unpacked(data)
+        return self._prepared(x, y, sample_weight, training)
 
     def _prepared(self, x, y, sample_weight, training):
         y = self._target(x, y)
@@ -234,12 +234,15 @@ class Autoencoder(keras.Model):
     def _unpacked(self, data):
         """Input, target or None, and weights of a batch, with the checks that arrays have had."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(gathered(data))
+        return *self._checked_batch(x, y, not isinstance(data, Rows)), sample_weight
+
+    def _checked_batch(self, x, y, unseen: bool):
         x, y = cast(x), cast(y)
-        if not isinstance(data, Rows):
+        if unseen:
             bernoulli = isinstance(self.loss, BernoulliCrossEntropy)
             x = checked_batch("x", x, bernoulli and y is None, self.jit_compile)
             y = checked_batch("y", y, bernoulli, self.jit_compile)
-        return x, y, sample_weight
+        return x, y
 
     def _target(self, x, y):
         if y is None and isinstance(x, dict | list | tuple):
@@ -254,10 +257,9 @@ class Autoencoder(keras.Model):
     def _gathers(self, arguments) -> bool:
         """Whether the training step can gather its own rows."""
         weighted = ("class_weight", "sample_weight", "steps_per_epoch")
-        if any(arguments.get(name) is not None for name in weighted):
+        users_own = not type(self).train_step.__module__.startswith("aelib.")
+        if users_own or any(arguments.get(name) is not None for name in weighted):
             return False
-        if not type(self).train_step.__module__.startswith("aelib."):
-            return False  # a step of the user's own
         # Replicas share out a batch; to a GPU the images would travel at every step.
         return not self._distributed and not tf.config.list_logical_devices("GPU")
 
@@ -282,7 +284,7 @@ class Autoencoder(keras.Model):
     def decode(self, z) -> Any:
         """Images of codes: float32 in `(n, height, width, channels)`, or what the decoder gives."""
         output = in_batches(self._decoder_graph, self._checked("z", z, self.decoder))
-        return keras.tree.map_structure(np.asarray, self._images(output))
+        return keras.tree.map_structure(np.asarray, self.as_images(output))
 
     def reconstruct(self, x) -> Any:
         """Images after encoder and decoder, without corruption: `(n, ...)` to the same shape."""
@@ -292,7 +294,7 @@ class Autoencoder(keras.Model):
             raise ValueError(f"{expected} (a smaller learning rate)? Received: x={np.shape(x)}")
         return self.decode(z)
 
-    def _images(self, output):
+    def as_images(self, output):
         return keras.tree.map_structure(ops.sigmoid, output) if self._gives_logits else output
 
     def _checked(self, name: str, values, part=None):
@@ -344,7 +346,7 @@ class Autoencoder(keras.Model):
         encoder, corruption = load(config.pop("encoder")), load(config.pop("corruption"))
         with tied_scope(encoder, config.pop("tied")):
             decoder = load(config.pop("decoder"))
-        from_logits = config.pop("from_logits")
+        logits = config.pop("from_logits")
         model = cls(encoder=encoder, decoder=decoder, corruption=corruption, **config)
-        model._gives_logits = from_logits
+        model._gives_logits = logits
         return model

@@ -80,7 +80,7 @@ class Archiver(keras.Model):
     def call(self, x):
         z = ops.cast(_one_code(self.autoencoder.encoder(x)), "float32")
         output = self.autoencoder.decoder(self.step * ops.round(z / self.step))
-        return self.autoencoder._images(output)
+        return self.autoencoder.as_images(output)
 
     def adapt(self, x: ArrayLike) -> None:
         """Fits the tables to the codes of images, `(n, ...)`, and forgets older ones."""

@@ -135,7 +135,8 @@ class GaussianNegativeLogLikelihood(_PixelLoss):
 
     def per_pixel(self, y_true, y_pred):
         standardised = ops.divide(y_true - y_pred, self.stddev)
-        return 0.5 * ops.square(standardised) + ops.log(self.stddev) + 0.5 * math.log(2 * math.pi)
+        spread = ops.cast(ops.log(self.stddev), standardised.dtype)
+        return 0.5 * ops.square(standardised) + spread + 0.5 * math.log(2 * math.pi)
 
     def get_config(self):
         return {**super().get_config(), "stddev": self.stddev}

@@ -14,8 +14,9 @@ import tensorflow as tf
 from keras import ops
 
 from aelib._checks import layer
-from aelib._partly_labelled import PartlyLabelled, Setting, refuse_weights
+from aelib._partly_labelled import PartlyLabelled, refuse_weights
 from aelib._partly_labelled import mixed_rows as mixed_rows  # public here
+from aelib._settings import Setting
 from aelib.ladder import LadderNetwork as LadderNetwork  # public here
 from aelib.training import in_batches
 
@@ -96,10 +97,10 @@ class SemiSupervisedAutoencoder(PartlyLabelled):
         clean = y[0] if isinstance(y, tuple) else x
         return super().compute_metrics(x, clean, y_pred["reconstruction"])
 
-    def _images(self, output):
+    def as_images(self, output):
         if not isinstance(output, dict):
-            return super()._images(output)
-        return {**output, "reconstruction": super()._images(output["reconstruction"])}
+            return super().as_images(output)
+        return {**output, "reconstruction": super().as_images(output["reconstruction"])}
 
     def regress(self, x) -> np.ndarray:
         """The predicted values: `(n, ...)` to float32 `(n, k)`."""

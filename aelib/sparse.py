@@ -33,6 +33,7 @@ class L1Sparsity(Penalty, keras.layers.Layer):
 
     def __init__(self, weight: float, **kwargs):
         super().__init__(weight=weight, **kwargs)
+        self.supports_masking = True
 
     def call(self, z, mask=None):
         # A half-precision sum over many units overflows or loses the small ones.

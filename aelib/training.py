@@ -105,6 +105,14 @@ def over_replicas(value):
     return value / tf.distribute.get_strategy().num_replicas_in_sync
 
 
+def over_all_replicas(value):
+    """The sum of what the replicas of a distribution strategy have, for each of them."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return value
+    return context.all_reduce("sum", value)
+
+
 def mean(values):
     """The mean over images `(batch, ...)`, 0 where a replica has none of them."""
     return ops.sum(values, axis=0) / ops.cast(ops.maximum(ops.shape(values)[0], 1), values.dtype)
@@ -122,8 +130,13 @@ def require(condition, message: str, values, *received, jitted: bool = False):
     """
     if jitted:
         return ops.where(condition, values, math.nan)
-    assertion = tf.debugging.Assert(condition, [_TOLD, message, *received, _TOLD])
-    with tf.control_dependencies([] if assertion is None else [assertion]):
+    if tf.executing_eagerly():
+        if not condition:
+            raise ValueError(" ".join([message, *(str(np.asarray(value)) for value in received)]))
+        return values
+    with tf.control_dependencies(
+        [tf.debugging.Assert(condition, [_TOLD, message, *received, _TOLD])]
+    ):
         return tf.identity(values)
 
 

@@ -162,7 +162,7 @@ def corruption(name: str, **arguments: Any) -> Layer:
 
 
 LAYERS = {
-    "l1": Layer("sparse.L1Sparsity", lambda: {"weight": 0.1}, losses=1),
+    "l1": Layer("sparse.L1Sparsity", lambda: {"weight": 0.1}, losses=1, masking=True),
     "kl": Layer("sparse.KLSparsity", lambda: {"target": 0.1, "weight": 1.0}, losses=1),
     "kl_running": Layer(
         "sparse.KLSparsity",
@@ -361,12 +361,10 @@ def test_a_layer_gives_what_it_says(case):
     assert layer.built and y.shape == case.output_shape and y.dtype == "float32"
     assert finite(y) and finite(layer.losses)
     seeds = [v for v in layer.variables if "seed_generator" in v.path]
-    metrics = layer.metrics_variables
-    states = [
-        v
-        for v in layer.non_trainable_variables
-        if not any(v is other for other in [*seeds, *metrics])
-    ]
+    settings = [variable for _, variable in vars(layer).get("_settings", {}).values()]
+    others = [*seeds, *settings, *layer.metrics_variables]
+    states = [v for v in layer.non_trainable_variables if not any(v is other for other in others)]
+    assert not any(v is setting for v in layer.weights for setting in settings)
     assert len(layer.trainable_variables) == case.trainable
     assert (len(states), len(seeds), len(layer.losses)) == (case.states, case.seeds, case.losses)
     assert layer.supports_masking == case.masking
@@ -479,7 +477,7 @@ def measured(model, data):
     return first, losses
 
 def forget():
-    for name in [n for n in sys.modules if n.startswith("aelib.") and n[6] != "_"]:
+    for name in [n for n in sys.modules if n.startswith("aelib.") and n != "aelib._quiet"]:
         del sys.modules[name]
         vars(aelib).pop(name.split(".")[1], None)
     keras.saving.get_custom_objects().clear()

@@ -475,9 +475,6 @@ def test_what_else_is_refused(make_model, make_parts, images):
         SemiSupervisedAutoencoder(*make_parts(), "dense", 1.0)
 
 
-IN_GRAPH = (ValueError, tf.errors.InvalidArgumentError)
-
-
 @pytest.mark.parametrize("eager", [True, False])
 @pytest.mark.parametrize(
     "y, expected",
@@ -497,10 +494,10 @@ def test_labels_of_datasets_are_checked_too(y, expected, eager, make_model, imag
     ladder.compile("adam", run_eagerly=eager)
     data = tf.data.Dataset.from_tensor_slices((images, y)).batch(20)
     for method in (model.fit, ladder.evaluate):
-        with pytest.raises(IN_GRAPH, match=expected):
+        with pytest.raises(ValueError, match=expected):
             method(data, verbose=0)
     if y.dtype.kind != "U":
-        with pytest.raises(IN_GRAPH, match=expected):
+        with pytest.raises(ValueError, match=expected):
             model.train_on_batch(images, y)
 
 
@@ -517,7 +514,7 @@ def test_values_of_datasets_are_checked_too(make_model, images):
     y = values()
     y[3, 1] = np.inf
     data = tf.data.Dataset.from_tensor_slices((images, y)).batch(20)
-    with pytest.raises(IN_GRAPH, match="Labels must be finite, or NaN"):
+    with pytest.raises(ValueError, match="Labels must be finite, or NaN"):
         make_model(outputs=2, **GRAPH).fit(data, verbose=0)
     with pytest.raises(ValueError, match="Received: y.dtype=float32"):
         LadderNetwork((9, 6), 3).compute_loss(images, y.astype("float32"))

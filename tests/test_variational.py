@@ -501,7 +501,6 @@ def test_generated_images_are_decoded_from_the_prior(make_model):
     model = make_model()
     x = model.generate(5, seed=0)
     assert x.shape == (5, 12, 10, 1) and x.dtype == "float32"
-    assert 0 <= x.min() and x.max() <= 1
     np.testing.assert_array_equal(x, model.generate(5, seed=0))
     assert not np.array_equal(x, model.generate(5, seed=1))
     assert not np.array_equal(model.generate(5), model.generate(5))
@@ -511,8 +510,8 @@ def test_generated_images_are_decoded_from_the_prior(make_model):
     many = linear.generate(20_000, seed=0)
     np.testing.assert_allclose(many.mean(axis=0), 0.5, atol=2e-3)
     np.testing.assert_allclose(many.std(axis=0), [0.05, 0.05, 0, 0, 0, 0], atol=1e-3)
-    linear.decoder.layers[0].bias.assign(np.full(6, 1.0))
-    assert linear.generate(100, seed=0).max() == 1
+    linear.decoder.layers[0].bias.assign(np.full(6, 3.0))  # the likelihood is Gaussian
+    assert linear.generate(100, seed=0).mean() == pytest.approx(3, abs=0.05)
 
 
 def test_active_units_are_those_whose_mean_varies(make_model, images):

@@ -29,9 +29,10 @@ MISTAKES = {
     "losses": [
         ("return ops.square(y_true - y_pred)", "return ops.abs(y_true - y_pred)"),
         ("ops.softplus(y_pred) - y_pred * y_true", "ops.softplus(y_pred) + y_pred * y_true"),
-        ("math.log(self.stddev) + 0.5", "0.5"),
+        ("0.5 * ops.square(standardised) + spread +", "0.5 * ops.square(standardised) +"),
         ("return ops.sum(values, axis=tuple", "return ops.mean(values, axis=tuple"),
-        ("per_image(weights * self._checked(y_true, y_pred))", "per_image(self._checked(y_true, y_pred))"),
+        ("values * ops.cast(weights, values.dtype)", "values"),
+        ("product *= tf.cast(value", "product = tf.cast(value"),
     ],
     "noise": [
         ("(position + ops.arange(rows", "(0 * position + ops.arange(rows"),
@@ -40,50 +41,76 @@ MISTAKES = {
     "training": [
         ("lr=tf.cast(learning_rate, variable.dtype)", "lr=tf.cast(2 * learning_rate, variable.dtype)"),
         ("number = tf.cast(self.iterations + 1,", "number = tf.cast(self.iterations,"),
+        ("math.gcd(most, *(n for n in steps if n))", "most"),
+        ("at_once = 1 if sees_batches(callbacks) else", "at_once ="),
+        ("ops.cast(ops.maximum(ops.shape(values)[0], 1), values.dtype)", "ops.cast(ops.shape(values)[0], values.dtype)"),
+        ("order = tf.random.experimental.stateless_shuffle(order, [seed, 0])", "order = tf.random.experimental.stateless_shuffle(order, [1, 0])"),
+    ],
+    "_settings": [
+        ("return variable if tf.inside_function() else value", "return value"),
+        ("            variable.assign(value)\n", "            pass\n"),
+        ("*(variable for _, variable in settings)]", "]"),
+    ],
+    "_inputs": [
+        ("values.itemsize < _SMALL", "False"),
+        ("ops.all(ops.isfinite(tensor))", "True"),
+        ("ops.logical_and(low >= 0, high <= 1)", "low >= 0"),
+    ],
+    "_loss_checks": [
+        ('if from_logits and activation != "linear":', "if False:"),
+        ("if is_mean and penalties:", "if False:"),
     ],
     "tied": [("ops.transpose(self.dense.kernel)) + self.bias", "ops.transpose(self.dense.kernel))")],
     "autoencoder": [
         ("        return x if y is None else y\n", "        return x\n"),
         ("            x = self.corruption(x, training=True)", "            y = self.corruption(x, training=True)"),
         ("with repeated(self._noise_states()):", "if True:"),
-        ("return keras.tree.map_structure(ops.sigmoid, output) if logits", "return output if logits"),
+        ("return keras.tree.map_structure(ops.sigmoid, output) if self", "return output if self"),
+        ("return x, target if weights is not None else y", "return x, y"),
+        ('executing(self, "test_function", callbacks, steps)', 'executing(self, "test_function", callbacks)'),
     ],
     "sparse": [
-        ("self.weight * per_image(ops.abs(", "self.weight * per_image(ops.square("),
-        ("        self.add_loss(ops.mean(penalties))", "        self.add_loss(ops.sum(penalties))"),
-        ("return total / weights + mean", "return total + mean"),
-        ("return ops.where(ops.logical_or(above, ops.logical_and(ties, first)), z, 0)", "return ops.where(z >= least, z, 0)"),
+        ("activity = ops.abs(", "activity = ops.square("),
+        ("activity *= pixel_weights(z, mask)", "pass"),
+        ("        self.add_loss(images_mean(penalties))", "        self.add_loss(ops.sum(penalties))"),
+        ("return ops.divide_no_nan(total, weights) + mean", "return total + mean"),
+        ("kept = ops.logical_or(above, ops.logical_and(ties, first))", "kept = z >= least"),
+        ("ops.logical_or(kept, ops.isnan(z))", "kept"),
     ],
     "contractive": [
         ("keras.activations.tanh: lambda h: 1 - ops.square(h)", "keras.activations.tanh: lambda h: 1 - h"),
         ("per_image(ops.square(_DERIVATIVES", "per_image((_DERIVATIVES"),
         ("per_image(ops.square(tape.gradient(projected, x)))", "per_image(ops.abs(tape.gradient(projected, x)))"),
-        ("over_replicas(self.weight * ops.mean(penalties))", "over_replicas(ops.mean(penalties))"),
+        ("over_replicas(ops.multiply(self.weight, mean(penalties)))", "over_replicas(mean(penalties))"),
     ],
     "denoising": [
-        ("ops.cast(self.stddev * noise, x.dtype)", "ops.cast(self.stddev**2 * noise, x.dtype)"),
+        ("ops.multiply(self.stddev, noise)", "ops.multiply(self.stddev * self.stddev, noise)"),
         ("return self.corrupt(x) if training else x", "return self.corrupt(x)"),
-        ("chance < self.rate / 2", "chance < self.rate"),
+        ("ops.less(chance, self.rate / 2)", "ops.less(chance, self.rate)"),
     ],
-    "semi_supervised": [("over_replicas(self.weight * prediction)", "over_replicas(prediction)")],
+    "semi_supervised": [("unsupervised + self.weight * prediction", "unsupervised + prediction")],
     "_partly_labelled": [
-        ("/ ops.maximum(ops.sum(labelled), 1.0)", "/ ops.cast(ops.size(labelled), 'float32')"),
+        ("/ ops.maximum(over_all_replicas(ops.sum(labelled)), 1.0)", "/ ops.cast(ops.size(labelled), 'float32')"),
         ("ops.where(labelled, nats, 0.0)", "nats"),
         ("results[\"loss\"] = results.pop(\"unsupervised\") + self.weight *", "results[\"loss\"] = results.pop(\"unsupervised\") +"),
     ],
     "ladder": [
+        ("ops.sum(ops.mean(ops.square(z - z_hat), axis=-1))", "ops.sum(ops.sum(ops.square(z - z_hat), axis=-1))"),
+        ("ops.minimum(images / FEWEST, 1.0)", "1.0"),
+    ],
+    "_ladder_layers": [
         ("return (z - mu) * v + mu", "return (z - mu) * v"),
-        ("variances = ops.matmul(shares, ops.square(values - mean))", "variances = ops.matmul(shares, ops.abs(values - mean))"),
-        ("weight * ops.mean(ops.square(z - z_hat))", "weight * ops.sum(ops.square(z - z_hat))"),
+        ("squares = ops.square(values - ops.matmul(groups, means))", "squares = ops.abs(values - ops.matmul(groups, means))"),
+        ("filled = ops.maximum(counts, FEWEST)", "filled = ops.maximum(counts, 1)"),
     ],
     "sampling": [
         ("ops.exp(0.5 * limited(log_var, dtype))", "ops.exp(limited(log_var, dtype))"),
         ("(ops.square(mean) + variance - 1 - log_var)", "(ops.square(mean) + variance - 1)"),
-        ("self.add_loss(self.weight * ops.mean(divergence))", "self.add_loss(ops.mean(divergence))"),
+        ("self.add_loss(ops.multiply(self.weight, images_mean(divergence)))", "self.add_loss(images_mean(divergence))"),
         ("0.5 * (ops.square(self.epsilon) + log_var - ops.square(self.z))", "0.5 * (ops.square(self.epsilon) - ops.square(self.z))"),
     ],
     "variational": [
-        ("reconstruction + self._kl_weight(training) * kl", "reconstruction + kl"),
+        ("reconstruction + ops.multiply(self._kl_weight(training), kl)", "reconstruction + kl"),
         ("ops.log(count) - ops.logsumexp(log_weights, axis=1)", "-ops.logsumexp(log_weights, axis=1)"),
         ("bounds.append(total - math.log(samples))", "bounds.append(total)"),
         ("return -ops.mean(losses, axis=1) - kl", "return -ops.mean(losses, axis=1) - self.beta * kl"),
@@ -98,7 +125,7 @@ MISTAKES = {
     "compression": [("2 * counts + 1", "counts + 1"), ("ops.round(z / self.step)", "ops.floor(z / self.step)")],
     "bits_back": [("z = mean + popped - self._tail", "z = mean + popped")],
     "total_correlation": [
-        ("correlation = joint - ops.sum(marginals, axis=-1)", "correlation = joint - ops.mean(marginals, axis=-1)"),
+        ("(joint - ops.sum(marginals, axis=-1))", "(joint - ops.mean(marginals, axis=-1))"),
         ("over_replicas((self.beta - 1) *", "over_replicas(self.beta *"),
         ("own = -math.log(train_size)", "own = 0.0"),
     ],
@@ -116,10 +143,18 @@ MISTAKES = {
 }  # fmt: skip
 # Where the tests of a module have another name than the module.
 TESTS = {
+    "_inputs": ("uses",),
+    "_ladder_layers": ("ladder",),
+    "_loss_checks": ("uses",),
+    "_settings": ("uses",),
+    "contractive": ("contractive", "uses"),
+    "losses": ("losses", "uses"),
+    "sparse": ("sparse", "uses"),
+    "training": ("training", "autoencoder", "uses"),
     "_partly_labelled": ("semi_supervised",),
     "sampling": ("variational",),
     "tied": ("autoencoder",),
-    "autoencoder": ("autoencoder", "denoising"),
+    "autoencoder": ("autoencoder", "denoising", "uses"),
 }
 
 
