@@ -61,7 +61,7 @@ def check_target(loss: Any, y: Any, y_pred: Any) -> None:
     if type(loss).__name__ in _SPARSE or tf.TensorShape(y.shape).is_compatible_with(y_pred.shape):
         return
     received = f"y.shape={tuple(y.shape)}, reconstruction.shape={tuple(y_pred.shape)}"
-    expected = "A target must have the shape of the reconstruction; labels are none"
+    expected = "A target must have the shape of the reconstruction; an autoencoder takes no labels"
     raise ValueError(f"{expected} (label_mode=None leaves them out). Received: {received}")
 
 

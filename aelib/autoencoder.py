@@ -222,7 +222,8 @@ class Autoencoder(keras.Model):
 
     def _batch(self, data, training: bool):
         """Input, target and weights of a step: the corrupted images and the clean ones."""
-        x, y, sample_weight = self._unpacked(data)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(gathered(data))
+        x, y = self._checked_batch(x, y, unseen=not isinstance(data, Rows))
         return self._prepared(x, y, sample_weight, training)
 
     def _prepared(self, x, y, sample_weight, training):
@@ -231,12 +232,8 @@ class Autoencoder(keras.Model):
             x = self.corruption(x, training=True)
         return x, y, sample_weight
 
-    def _unpacked(self, data):
-        """Input, target or None, and weights of a batch, with the checks that arrays have had."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(gathered(data))
-        return *self._checked_batch(x, y, not isinstance(data, Rows)), sample_weight
-
     def _checked_batch(self, x, y, unseen: bool):
+        """The tensors of a batch as floats; `unseen` ones with the checks that arrays have had."""
         x, y = cast(x), cast(y)
         if unseen:
             bernoulli = isinstance(self.loss, BernoulliCrossEntropy)
@@ -295,6 +292,7 @@ class Autoencoder(keras.Model):
         return self.decode(z)
 
     def as_images(self, output):
+        """What the decoder gives as images: a loss on logits has taken the last sigmoid."""
         return keras.tree.map_structure(ops.sigmoid, output) if self._gives_logits else output
 
     def _checked(self, name: str, values, part=None):

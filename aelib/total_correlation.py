@@ -7,14 +7,14 @@ import math
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 from numpy.typing import ArrayLike
 from scipy import special
 
 from aelib._checks import array, number, whole
 from aelib.sampling import Samples
-from aelib.training import over_replicas
+from aelib.training import mean as images_mean
+from aelib.training import over_replicas, require
 from aelib.variational import VariationalAutoencoder
 
 _ROWS = 2_000_000  # densities that total_correlation holds at once
@@ -110,19 +110,16 @@ class TotalCorrelationVAE(VariationalAutoencoder):
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         if not training:
             return loss
-        z, mean, log_var = y_pred.z[:, 0], y_pred.mean, y_pred.log_var
-        images = ops.shape(z)[0]
-        self._check_size(images)
-        joint, marginals = _log_densities(z, mean, log_var, self.train_size)
+        images = ops.shape(y_pred.mean)[0]
+        z = self._of_no_more(images, y_pred.z[:, 0])
+        joint, marginals = _log_densities(z, y_pred.mean, y_pred.log_var, self.train_size)
         counts = ops.cast(images > 1, joint.dtype)
         correlation = counts * (joint - ops.sum(marginals, axis=-1))
         self.total_correlation.update_state(correlation, ops.broadcast_to(counts, (images,)))
-        average = ops.sum(correlation) / ops.cast(ops.maximum(images, 1), correlation.dtype)
-        return loss + over_replicas((self.beta - 1) * average)
+        return loss + over_replicas((self.beta - 1) * images_mean(correlation))
 
     def _batches(self, arrays, *args):
-        self._check_size(len(keras.tree.flatten(arrays)[0]))
-        return super()._batches(arrays, *args)
+        return super()._batches(self._of_no_more(len(arrays[0]), arrays), *args)
 
     def test_step(self, data):
         shown = super().test_step(data)
@@ -133,14 +130,10 @@ class TotalCorrelationVAE(VariationalAutoencoder):
         """The names of what `evaluate` gives."""
         return [name for name in super().metrics_names if name != "total_correlation"]
 
-    def _check_size(self, images):
-        if isinstance(images, int):
-            if images > self.train_size:
-                expected = f"`train_size` must be the number of training images, {images} or more"
-                raise ValueError(f"{expected}. Received: train_size={self.train_size}")
-        else:
-            fault = "`train_size` must not be smaller than a batch of training images"
-            tf.debugging.assert_less_equal(images, self.train_size, fault)
+    def _of_no_more(self, images, values):
+        message = "`train_size` must be the number of training images, or more. Received:"
+        message += f" train_size={self.train_size}, images ="
+        return require(images <= self.train_size, message, values, images, jitted=self.jit_compile)
 
     def get_config(self):
         return {**super().get_config(), "train_size": self.train_size}

@@ -128,12 +128,12 @@ def require(condition, message: str, values, *received, jitted: bool = False):
 
     XLA drops assertions: there (`jitted`) the values are NaN instead, and with them the loss.
     """
-    if jitted:
-        return ops.where(condition, values, math.nan)
     if tf.executing_eagerly():
         if not condition:
             raise ValueError(" ".join([message, *(str(np.asarray(value)) for value in received)]))
         return values
+    if jitted:
+        return ops.where(condition, values, math.nan)
     with tf.control_dependencies(
         [tf.debugging.Assert(condition, [_TOLD, message, *received, _TOLD])]
     ):
@@ -197,7 +197,8 @@ def in_batches(function: Callable, values):
     """`function` of arrays (nested at will), a thousand rows at a time, as float32 arrays."""
     parts = []
     for start in range(0, len(keras.tree.flatten(values)[0]), _BATCH):
-        some = keras.tree.map_structure(lambda a: tf.constant(a[start : start + _BATCH]), values)  # noqa: B023
+        few = keras.tree.map_structure(lambda a: a[start : start + _BATCH], values)  # noqa: B023
+        some = keras.tree.map_structure(lambda a: tf.constant(a, "float32"), few)
         parts.append(keras.tree.map_structure(_to_float32, function(some)))
     return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
 

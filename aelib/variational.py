@@ -319,7 +319,7 @@ class VariationalAutoencoder(Autoencoder):
             raise ValueError("Compile the model with a likelihood first. Received: loss=None")
         if not hasattr(x, "shape"):
             raise ValueError(f"`x` must be an array of images. Received: {type(x).__name__}")
-        x, _ = self._checked_pair(x, None)
+        x = np.asarray(self._checked_pair(x, None)[0], "float32")
         self._build_on(x)
         return x
 

@@ -224,17 +224,14 @@ def test_evaluation_names_what_it_gives(make_model, images):
 def test_more_images_than_the_training_images_are_refused(make_model, images):
     model = make_model(train_size=30)
     for x in (images, tf.constant(images)):
-        with pytest.raises(
-            ValueError, match="training images, 40 or more. Received: train_size=30"
-        ):
+        with pytest.raises(ValueError, match="or more. Received: train_size=30, images = 40"):
             model.fit(x, batch_size=8, verbose=0)
-    with pytest.raises(ValueError, match="31 or more. Received: train_size=30"):
+    with pytest.raises(ValueError, match="or more. Received: train_size=30, images = 31"):
         model.fit(images, validation_split=0.21, batch_size=8, verbose=0)
-    with pytest.raises(ValueError, match="40 or more. Received: train_size=30"):
+    with pytest.raises(ValueError, match="or more. Received: train_size=30, images = 40"):
         model.train_on_batch(images)
     dataset = tf.data.Dataset.from_tensor_slices(images)
-    found_in_the_graph = (ValueError, tf.errors.InvalidArgumentError)
-    with pytest.raises(found_in_the_graph, match="smaller than a batch"):
+    with pytest.raises(ValueError, match="or more. Received: train_size=30, images = 31"):
         model.fit(dataset.batch(31), verbose=0)
     # A part of them, and others that are not trained on.
     model = make_model(train_size=30)

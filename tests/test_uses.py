@@ -350,6 +350,16 @@ class TestSources:
         np.testing.assert_allclose(one.get_weights()[0], other.get_weights()[0], rtol=1e-3)
 
 
+def test_bytes_are_encoded_and_weighed_as_the_floats_that_they_are():
+    x = (table() > 0.5).astype("uint8")
+    model = variational()
+    for use in (model.encode, model.reconstruct, model.elbo):
+        np.testing.assert_allclose(use(x), use(x.astype("float32")), rtol=1e-5)
+    np.testing.assert_allclose(
+        model.predict(x, **QUIET), model.predict(x.astype("float32"), **QUIET), rtol=1e-5
+    )
+
+
 class TestTargets:
     def test_a_batch_of_bytes_is_refused_under_a_bernoulli_loss(self):
         model = compiled(Autoencoder(*halves()), BernoulliCrossEntropy())
@@ -368,7 +378,7 @@ class TestTargets:
             compiled(Autoencoder(*halves()), loss).fit(table(), labels, **QUIET)
         for y in (labels, labels[:, None]):
             data = tf.data.Dataset.from_tensor_slices((table(), y)).batch(32)
-            with pytest.raises(ValueError, match="labels are none .*Received: y.shape"):
+            with pytest.raises(ValueError, match="takes no labels .*Received: y.shape"):
                 compiled(Autoencoder(*halves()), loss).fit(data, **QUIET)
 
     def test_ids_of_words_are(self):
