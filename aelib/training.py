@@ -2,7 +2,8 @@
 
 Keras returns to Python after every step for its logs, has `tf.data` copy every batch out of the
 images with threads that the matrix products need, and writes Adam's step as a dozen passes over
-the weights. benchmarks/README.md says what each of the three changes is worth.
+the weights. XLA is left to Keras: on with a GPU, off on a CPU, where it loses as often as it wins.
+benchmarks/README.md has the figures.
 
 Names that Keras does not document are used here only, and where one is missing Keras's own,
 slower, code runs.
