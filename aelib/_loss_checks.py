@@ -12,7 +12,13 @@ _INTO_UNIT_INTERVAL = ("sigmoid", "hard_sigmoid", "softmax", "sparse_sigmoid")
 _SPARSE = ("sparse_categorical_crossentropy", "SparseCategoricalCrossentropy")
 
 
-def last_activation(layer: keras.layers.Layer) -> str | None:
+def check_loss(loss: Any, model: keras.Model) -> None:
+    """What can be seen in `compile`."""
+    _check_activation(loss, model.decoder)
+    _check_penalties(loss, model)
+
+
+def _last_activation(layer: keras.layers.Layer) -> str | None:
     """The name of the activation that the output of a layer or model comes from, if one is seen."""
     for part in reversed(layers_of(layer)[1:] or [layer]):
         if type(part).__name__ in _PASS_ON.split():
@@ -22,10 +28,10 @@ def last_activation(layer: keras.layers.Layer) -> str | None:
     return None
 
 
-def check_activation(loss: Any, decoder: keras.layers.Layer) -> None:
+def _check_activation(loss: Any, decoder: keras.layers.Layer) -> None:
     """The last sigmoid is either the decoder's or, with `from_logits`, the loss's."""
     from_logits = getattr(loss, "from_logits", None)
-    activation = last_activation(decoder)
+    activation = _last_activation(decoder)
     if from_logits is None or activation is None:
         return
     is_builtin = getattr(keras.activations, activation, None) is not None
@@ -41,7 +47,7 @@ def check_activation(loss: Any, decoder: keras.layers.Layer) -> None:
     raise ValueError(f"{expected}. Received: {received}")
 
 
-def check_penalties(loss: Any, model: keras.Model) -> None:
+def _check_penalties(loss: Any, model: keras.Model) -> None:
     """A penalty summed over units is not added to a mean over pixels, which it would drown."""
     is_mean = isinstance(loss, str) or type(loss).__module__.startswith("keras.")
     penalties = [part for part in layers_of(model) if getattr(part, "penalises", False)]
@@ -73,3 +79,12 @@ def check_export(model: keras.Model, format: str) -> None:
     if noisy and format != "tf_saved_model":
         expected = "Only tf_saved_model holds layers that draw noise in use"
         raise ValueError(f"{expected}. Received: format={format!r}, with {', '.join(noisy)}")
+
+
+def check_saving(model: keras.Model) -> None:
+    """Keras before 3.15 leaves `output_padding` out of files, which come back of another size."""
+    for part in layers_of(model):
+        lost = getattr(part, "output_padding", None) is not None
+        if lost and "output_padding" not in part.get_config():
+            expected = f"Keras {keras.__version__} cannot save `output_padding`: Keras 3.15 can"
+            raise ValueError(f"{expected}. Received: layer {part.name!r}")

@@ -16,7 +16,7 @@ from keras import ops
 from aelib._checks import layer, same_length, whole
 from aelib._inputs import as_arrays, cast, checked_batch, finite, fits, is_array
 from aelib._loading import load_model as load_model  # a public name here too
-from aelib._loss_checks import check_activation, check_export, check_penalties, check_target
+from aelib._loss_checks import check_export, check_loss, check_saving, check_target
 from aelib.losses import BernoulliCrossEntropy, check_probabilities
 from aelib.noise import random_states, repeated
 from aelib.tied import TransposedDense as TransposedDense  # a public name here too
@@ -112,8 +112,7 @@ class Autoencoder(keras.Model):
         """
         if steps_per_execution is None:
             steps_per_execution = 1 if self._distributed else STEPS_PER_EXECUTION
-        check_activation(loss, self.decoder)
-        check_penalties(loss, self)
+        check_loss(loss, self)
         super().compile(optimizer, loss, steps_per_execution=steps_per_execution, **kwargs)
         self._gives_logits = bool(getattr(loss, "from_logits", False))
         if not self._distributed:
@@ -332,10 +331,11 @@ class Autoencoder(keras.Model):
         return (*self._checked_pair(x, y, weight), weight)
 
     def get_config(self):
+        check_saving(self)
         parts = {"encoder": self.encoder, "decoder": self.decoder, "corruption": self.corruption}
-        parts = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
-        parts["tied"] = tied_layers(self.encoder, self.decoder)
-        return {**super().get_config(), **parts, "from_logits": self._gives_logits}
+        own = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
+        own |= {"tied": tied_layers(self.encoder, self.decoder), "from_logits": self._gives_logits}
+        return {**super().get_config(), **own}
 
     @classmethod
     def from_config(cls, config):
