@@ -17,7 +17,8 @@ def load_model(path: str | PathLike, **as_in_keras: Any):
     """Loads a `.keras` file, first importing the modules of `aelib` that it names.
 
     Args:
-        path: the file. `ValueError` is raised if it is missing or damaged.
+        path: the file. `ValueError` is raised if it is missing or damaged. HDF5 files of whole
+            models need `keras.models.load_model` and its `custom_objects`.
         **as_in_keras: `custom_objects`, `compile`, `safe_mode` of `keras.models.load_model`.
     """
     path = Path(path)

@@ -12,13 +12,20 @@ _INTO_UNIT_INTERVAL = ("sigmoid", "hard_sigmoid", "softmax", "sparse_sigmoid")
 _SPARSE = ("sparse_categorical_crossentropy", "SparseCategoricalCrossentropy")
 
 
+def check_linear(encoder: keras.layers.Layer) -> None:
+    """Means and log-variances take both signs, which an activation would cut off."""
+    if last_activation(encoder) not in (None, "linear"):
+        expected = "The encoder must end in a layer without activation"
+        raise ValueError(f"{expected}. Received: activation={last_activation(encoder)}")
+
+
 def check_loss(loss: Any, model: keras.Model) -> None:
     """What can be seen in `compile`."""
     _check_activation(loss, model.decoder)
     _check_penalties(loss, model)
 
 
-def _last_activation(layer: keras.layers.Layer) -> str | None:
+def last_activation(layer: keras.layers.Layer) -> str | None:
     """The name of the activation that the output of a layer or model comes from, if one is seen."""
     for part in reversed(layers_of(layer)[1:] or [layer]):
         if type(part).__name__ in _PASS_ON.split():
@@ -31,7 +38,7 @@ def _last_activation(layer: keras.layers.Layer) -> str | None:
 def _check_activation(loss: Any, decoder: keras.layers.Layer) -> None:
     """The last sigmoid is either the decoder's or, with `from_logits`, the loss's."""
     from_logits = getattr(loss, "from_logits", None)
-    activation = _last_activation(decoder)
+    activation = last_activation(decoder)
     if from_logits is None or activation is None:
         return
     is_builtin = getattr(keras.activations, activation, None) is not None

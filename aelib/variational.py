@@ -21,6 +21,7 @@ import tensorflow as tf
 from keras import ops
 
 from aelib._checks import flag, number, whole
+from aelib._loss_checks import check_linear
 from aelib._settings import Setting
 from aelib.autoencoder import Autoencoder
 from aelib.losses import BernoulliCrossEntropy, GaussianNegativeLogLikelihood, pixel_weights
@@ -117,6 +118,7 @@ class VariationalAutoencoder(Autoencoder):
         if self.importance_weighted and (self.beta != 1 or self.beta_warmup):
             fault = "`importance_weighted` has no KL to weigh: use beta=1 and beta_warmup=0"
             raise ValueError(f"{fault}. Received: beta={beta}, beta_warmup={beta_warmup}")
+        check_linear(encoder)
         shape = getattr(encoder, "output_shape", None)
         if isinstance(shape, tuple | list):
             self._check_code(shape if isinstance(shape, tuple) else shape[0])

@@ -512,6 +512,12 @@ class TestHalves:
         with pytest.raises(ValueError, match="as its first output, side by side"):
             VariationalAutoencoder(encoder, halves(2)[1])
 
+    @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
+    def test_means_and_log_variances_take_both_signs(self, activation):
+        encoder = keras.Sequential([keras.Input((8,)), layers.Dense(4, activation)])
+        with pytest.raises(ValueError, match=f"Received: activation={activation}"):
+            VariationalAutoencoder(encoder, halves(2)[1])
+
     def test_float64(self):
         keras.config.set_dtype_policy("float64")
         try:
