@@ -21,6 +21,7 @@ import tensorflow as tf
 from keras import ops
 
 STEPS_PER_EXECUTION = 50
+LONG = 2**17  # rows, from which on `Dataset.shuffle`, row after row, takes longer than training
 _OF_BATCHES = [
     f"on_{part}batch_{when}"
     for part in ("", "train_", "test_", "predict_")
@@ -41,19 +42,25 @@ def rows(arrays: tuple, batch_size: int, shuffle: bool) -> tf.data.Dataset:
     """Batches of row numbers, each beside the whole (nested) arrays, which are not copied."""
     arrays = keras.tree.map_structure(tf.constant, keras.tree.lists_to_tuples(arrays))
     count = len(keras.tree.flatten(arrays)[0])
-    batches = math.ceil(count / batch_size)
+    if shuffle and count > LONG:
+        return beside(_shuffled(count, batch_size), arrays)
+    indices = tf.data.Dataset.range(count)
+    indices = indices.shuffle(count) if shuffle else indices
+    return beside(indices.batch(batch_size), arrays)
+
+
+def _shuffled(count: int, batch_size: int) -> tf.data.Dataset:
+    """Batches of row numbers in a new order each time, which is drawn in one go."""
 
     def epoch(seed):
-        order = tf.range(count, dtype="int64")
-        if shuffle:
-            # In one go: `Dataset.shuffle` moves row after row, in seconds where there are millions.
-            order = tf.random.experimental.stateless_shuffle(order, [seed, 0])
+        rows = tf.range(count, dtype="int64")
+        order = tf.random.experimental.stateless_shuffle(rows, [seed, 0])
         starts = tf.data.Dataset.range(0, count, batch_size)
         return starts.map(lambda start: order[start : start + batch_size])
 
     seeds = tf.data.Dataset.random(rerandomize_each_iteration=True).take(1)
-    indices = seeds.flat_map(epoch).apply(tf.data.experimental.assert_cardinality(batches))
-    return beside(indices, arrays)
+    batches = math.ceil(count / batch_size)
+    return seeds.flat_map(epoch).apply(tf.data.experimental.assert_cardinality(batches))
 
 
 def beside(indices: tf.data.Dataset, arrays: tuple) -> tf.data.Dataset:

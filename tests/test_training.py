@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from aelib import training
 from aelib.training import fuse_adam as fuse
 
 
@@ -65,3 +66,21 @@ def test_other_optimizers_are_left_alone():
     optimizer = keras.optimizers.AdamW(0.1)
     fuse(optimizer)
     assert "update_step" not in vars(optimizer)
+
+
+@pytest.mark.parametrize("long", [0, 100])
+def test_an_epoch_is_every_row_once_in_a_new_order(long, monkeypatch):
+    monkeypatch.setattr(training, "LONG", long)
+
+    def epochs():
+        keras.utils.set_random_seed(0)
+        dataset = training.rows((np.arange(10, 33), np.zeros(23)), 5, True)
+        assert len(dataset) == 5
+        return [[training.gathered(batch)[0].numpy() for batch in dataset] for _ in range(3)]
+
+    first, again = epochs(), epochs()
+    for epoch, same in zip(first, again, strict=True):
+        assert [len(batch) for batch in epoch] == [5, 5, 5, 5, 3]
+        np.testing.assert_array_equal(np.sort(np.concatenate(epoch)), np.arange(10, 33))
+        np.testing.assert_array_equal(np.concatenate(epoch), np.concatenate(same))
+    assert len({tuple(np.concatenate(epoch)) for epoch in first}) == 3

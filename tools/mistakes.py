@@ -44,7 +44,7 @@ MISTAKES = {
         ("math.gcd(most, *(n for n in steps if n))", "most"),
         ("at_once = 1 if sees_batches(callbacks) else", "at_once ="),
         ("ops.cast(ops.maximum(ops.shape(values)[0], 1), values.dtype)", "ops.cast(ops.shape(values)[0], values.dtype)"),
-        ("order = tf.random.experimental.stateless_shuffle(order, [seed, 0])", "order = tf.random.experimental.stateless_shuffle(order, [1, 0])"),
+        ("stateless_shuffle(rows, [seed, 0])", "stateless_shuffle(rows, [1, 0])"),
     ],
     "_settings": [
         ("return variable if tf.inside_function() else value", "return value"),
