@@ -51,16 +51,7 @@ class Setting:
         return variable if tf.inside_function() else value
 
 
-class HasSettings:
-    """Mixed into a layer, so that an exported graph finds the variables of its settings."""
-
-    @property
-    def variables(self) -> list[keras.Variable]:
-        settings = self.__dict__.get("_settings", {}).values()
-        return [*super().variables, *(variable for _, variable in settings)]  # type: ignore[misc]
-
-
-class Penalty(HasSettings):
+class Penalty:
     """Mixed into a layer that adds `weight` times a penalty to the loss, in the loss's unit."""
 
     penalises = True

@@ -10,10 +10,10 @@ import keras
 from keras import ops
 
 from aelib._checks import whole
-from aelib._settings import HasSettings, Setting
+from aelib._settings import Setting
 
 
-class _Corruption(HasSettings, keras.layers.Layer):
+class _Corruption(keras.layers.Layer):
     """Applies `corrupt(x)` of the subclass in training and leaves the input alone in inference."""
 
     def __init__(self, seed: int | None = None, **kwargs):

@@ -54,12 +54,11 @@ def repeated(states: list[keras.Variable]) -> Iterator[None]:
 
 
 def random_states(layer: keras.layers.Layer | None) -> list[keras.Variable]:
-    """The states of a layer's seed generators: its integers that are no weights or metrics."""
+    """The states of a layer's seed generators: its variables that are no weights or metrics."""
     if layer is None:
         return []
     others = {id(variable) for variable in (*layer.weights, *layer.metrics_variables)}
-    unnamed = [variable for variable in layer.variables if id(variable) not in others]
-    return [variable for variable in unnamed if keras.backend.is_int_dtype(variable.dtype)]
+    return [variable for variable in layer.variables if id(variable) not in others]
 
 
 @cache

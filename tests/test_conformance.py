@@ -361,10 +361,8 @@ def test_a_layer_gives_what_it_says(case):
     assert layer.built and y.shape == case.output_shape and y.dtype == "float32"
     assert finite(y) and finite(layer.losses)
     seeds = [v for v in layer.variables if "seed_generator" in v.path]
-    settings = [variable for _, variable in vars(layer).get("_settings", {}).values()]
-    others = [*seeds, *settings, *layer.metrics_variables]
+    others = [*seeds, *layer.metrics_variables]
     states = [v for v in layer.non_trainable_variables if not any(v is other for other in others)]
-    assert not any(v is setting for v in layer.weights for setting in settings)
     assert len(layer.trainable_variables) == case.trainable
     assert (len(states), len(seeds), len(layer.losses)) == (case.states, case.seeds, case.losses)
     assert layer.supports_masking == case.masking

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras import layers
 
 import aelib
+from aelib import autoencoder, training
 from aelib.autoencoder import Autoencoder, TransposedDense
 from aelib.contractive import ContractiveAutoencoder, ContractiveDense
 from aelib.denoising import GaussianCorruption, MaskingCorruption
@@ -339,6 +340,13 @@ class TestSources:
             else:
                 getattr(model, way)(source(x), **QUIET)
 
+    @pytest.mark.parametrize("bad", [np.nan, np.inf])
+    def test_what_is_not_finite_is_refused_under_any_loss(self, source, bad):
+        x = table()
+        x[40, 3] = bad
+        with pytest.raises(ValueError, match="must be finite"):
+            plain().fit(source(x), **QUIET)
+
     def test_bytes_train_as_the_floats_that_they_are(self, source):
         x = (255 * table()).astype("uint8")
         one, other = (plain() for _ in range(2))
@@ -347,6 +355,16 @@ class TestSources:
         keep = {} if isinstance(given, tf.data.Dataset | Batches) else {"shuffle": False}
         other.fit(given, **keep, **QUIET)
         np.testing.assert_allclose(one.get_weights()[0], other.get_weights()[0], rtol=1e-3)
+
+
+def test_bytes_stay_bytes_until_a_batch_is_taken(monkeypatch):
+    held = []
+    taken = training.rows
+    monkeypatch.setattr(
+        autoencoder, "rows", lambda arrays, *rest: held.append(arrays[0]) or taken(arrays, *rest)
+    )
+    plain().fit((255 * table()).astype("uint8"), **QUIET)
+    assert held[0].dtype == "uint8"
 
 
 def test_bytes_are_encoded_and_weighed_as_the_floats_that_they_are():

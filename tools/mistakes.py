@@ -49,7 +49,6 @@ MISTAKES = {
     "_settings": [
         ("return variable if tf.inside_function() else value", "return value"),
         ("            variable.assign(value)\n", "            pass\n"),
-        ("*(variable for _, variable in settings)]", "]"),
     ],
     "_inputs": [
         ("values.itemsize < _SMALL", "False"),
