@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Every module of the library, in the order in which they may import each other: a module
 # imports earlier ones only. Nothing imports `aelib.runner`.
 MODULES = (
-    "_checks _files _quiet data _format published claims information pca noise training "
+    "_checks _files _quiet _format data published claims information pca noise training "
     "_settings losses tied _inputs _loss_checks _loading autoencoder sparse denoising "
     "contractive stacked _partly_labelled _ladder_layers "
     "ladder semi_supervised sampling variational latent retrieval _container bits_back "

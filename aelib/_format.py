@@ -1,19 +1,14 @@
 """How claims and numbers are written: in notebooks, on the terminal and in reports."""
 
 import math
-import operator
 import re
+import sys
 from collections.abc import Iterable
+from operator import eq, ge, gt, le, lt
 from typing import Any
 
 FORMULA = "the library's formula"  # the source of a claim that checks a formula
-RELATIONS = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-}
+RELATIONS = {"<": lt, "<=": le, ">": gt, ">=": ge, "==": eq}
 
 
 def format_number(value: float) -> str:
@@ -32,6 +27,12 @@ def printable(text: str) -> str:
         c if c.isprintable() else " " if c.isspace() else c.encode("unicode_escape").decode()
         for c in text
     )
+
+
+def say(text: str) -> None:
+    """Prints one line; what the stream has no letters for is written out, as in `printable`."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(printable(text).encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
 def mark(holds: bool, binding: bool) -> str:
@@ -57,10 +58,9 @@ def fault(claim: Any) -> str:
 
 def summary(checks: Iterable[tuple[str, bool]]) -> str:
     """How many claims hold, and how many formulas are the library's; of `(source, holds)` each."""
-    methods: list[bool] = []
-    formulas: list[bool] = []
-    for source, holds in checks:
-        (formulas if source == FORMULA else methods).append(holds)
+    checks = list(checks)
+    methods = [holds for source, holds in checks if source != FORMULA]
+    formulas = [holds for source, holds in checks if source == FORMULA]
     parts = []
     if methods or not formulas:
         parts.append(f"{sum(methods)} of {len(methods)} claims hold")

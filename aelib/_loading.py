@@ -1,6 +1,5 @@
 """Loading a model whose classes have not been imported yet."""
 
-import json
 import re
 import zipfile
 from importlib import import_module
@@ -10,7 +9,7 @@ from typing import Any
 
 import keras
 
-_LARGEST_CONFIG = 2**26  # bytes
+_LARGEST_CONFIG = 2**23  # bytes
 
 
 def load_model(path: str | PathLike, **as_in_keras: Any):
@@ -27,10 +26,10 @@ def load_model(path: str | PathLike, **as_in_keras: Any):
             size = archive.getinfo("config.json").file_size
             if size > _LARGEST_CONFIG:
                 raise ValueError(f"its config has {size:,} bytes")
-            config = json.dumps(json.loads(archive.read("config.json")))
+            config = archive.read("config.json").decode()
+        for module in sorted(set(re.findall(r'"module":\s*"(aelib\.\w+)"', config))):
+            import_module(module)
+        return keras.models.load_model(path, **as_in_keras)
     except Exception as error:  # a damaged archive raises some ten kinds
-        fault = f"No Keras model can be read there ({error})"
+        fault = f"No Keras model can be read there ({type(error).__name__}: {error})"
         raise ValueError(f"{fault}. Received: path={path}") from error
-    for module in sorted(set(re.findall(r'"module": "(aelib\.\w+)"', config))):
-        import_module(module)
-    return keras.models.load_model(path, **as_in_keras)

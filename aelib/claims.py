@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from aelib._format import FORMULA, RELATIONS, fault, format_number, printable, summary, texts
+from aelib._format import FORMULA, RELATIONS, fault, format_number, printable, say, summary, texts
 from aelib.published import PUBLISHED
 
 EVENTS_VARIABLE = "AELIB_EVENTS"
@@ -60,7 +60,7 @@ def begin(*, datasets: Iterable[str], binding: bool = True) -> None:
             images: claims are then only reported.
     """
     global _run
-    _run = _Run(list(datasets), binding)
+    _run = _Run([printable(name) for name in datasets], binding)
     _emit("begin", datasets=_run.datasets, binding=binding, device=_device())
 
 
@@ -156,8 +156,7 @@ def finish() -> None:
     if _run.binding and not made:
         raise ClaimFailed("No claims were made: run the cells above first.")
     text = summary((item.source, item.holds) for item in made)
-    elsewhere = "" if _run.binding else ", on data that this notebook was not written for"
-    print(f"{text}{elsewhere}", flush=True)
+    say(text if _run.binding else f"{text}, on data that this notebook was not written for")
     failed = [item for item in made if _run.binding and not item.holds]
     lines = [f"✗ {item.statement}: {fault(item)}" for item in failed]
     message = "\n".join([f"{text}. Not reached:", *lines]) if failed else ""
@@ -213,7 +212,7 @@ def _show(item: Claim) -> None:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     if getattr(shell, "kernel", None) is None:
-        print(plain, flush=True)
+        say(plain)
         return
     from IPython.display import display
 
@@ -223,8 +222,9 @@ def _show(item: Claim) -> None:
 def _emit(kind: str, **fields: Any) -> None:
     path = os.environ.get(EVENTS_VARIABLE)
     if path:
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"kind": kind, **fields}) + "\n")
+        event = json.loads(json.dumps({"kind": kind, **fields}), parse_constant=lambda _: None)
+        with open(path, "ab") as file:  # None for NaN and infinity, which JSON does not know
+            file.write(json.dumps(event).encode() + b"\n")  # at once: no other line gets into it
 
 
 def _device() -> str:

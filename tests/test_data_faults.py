@@ -2,6 +2,8 @@
 processes that are killed, folders that cannot be written."""
 
 import contextlib
+import errno
+import fcntl
 import gzip
 import hashlib
 import json
@@ -47,6 +49,17 @@ except data.DatasetUnavailable as error:
 """
 
 
+# What a server can send for ever, after what else, and before anything is a file.
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+ENDLESS = {
+    "status": (b"", b"H"),
+    "header": (b"HTTP/1.1 200 OK\r\nX: ", b"a"),
+    "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "size of a chunk": (CHUNKED, b"0"),
+    "trailers": (CHUNKED + b"1\r\na\r\n0\r\n", b"X: a\r\n"),
+}
+
+
 class Server(ThreadingHTTPServer):
     """Serves `files` by name, in the way that `mode` says, and counts what is asked of it."""
 
@@ -74,6 +87,15 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Location", server.mode[3:])
             self.send_header("Content-Length", "abc")
             return self.end_headers()
+        if server.mode in ENDLESS:
+            first, again = ENDLESS[server.mode]
+            self.wfile.write(first)
+            with contextlib.suppress(ConnectionError):
+                while not server.go_on.wait(0.05):
+                    self.wfile.write(again)
+            return None
+        if server.mode == "words":
+            return self.wfile.write(b"HTTP/1.1 404 \x1b]0;t\x07" + b"x" * 9000 + b"\r\n\r\n")
         if server.mode in ("endless", "drip"):
             return self.send_without_end()
         if server.mode == "wrong":
@@ -252,14 +274,18 @@ def test_that_there_is_no_network_is_remembered_for_ten_minutes(own, server, mon
     assert not note.exists()
 
 
-def test_packets_that_vanish_cost_one_time_out(own, monkeypatch):
-    """A resolver that hangs, or a server of many addresses none of which answers."""
+@pytest.mark.parametrize("proxy", ["", "http://proxy.invalid:3128", "proxy.invalid"])
+def test_packets_that_vanish_cost_one_time_out(own, monkeypatch, proxy):
+    """A resolver that hangs, or a server or proxy of many addresses none of which answers."""
     released = threading.Event()
+    if proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+        monkeypatch.setenv("no_proxy", "")
     monkeypatch.setattr(_remote, "CONNECT", 0.3)
 
     def hang(*_):
         released.wait(30)
-        raise OSError("too late")
+        raise ConnectionAbortedError("too late")
 
     monkeypatch.setattr(_remote.socket, "create_connection", hang)
     begin = time.monotonic()
@@ -270,10 +296,10 @@ def test_packets_that_vanish_cost_one_time_out(own, monkeypatch):
     released.set()
 
 
-@pytest.mark.parametrize("mode", ["endless", "drip"])
+@pytest.mark.parametrize("mode", ["endless", "drip", *ENDLESS])
 def test_a_download_without_an_end_is_cut(own, server, monkeypatch, mode):
     monkeypatch.setattr(_remote, "LARGEST", 10_000_000)
-    monkeypatch.setattr(_remote, "PATIENCE", 1.0 if mode == "drip" else 30.0)
+    monkeypatch.setattr(_remote, "PATIENCE", 30.0 if mode == "endless" else 1.0)
     server.mode = mode
     begin = time.monotonic()
     match = "more than 10 MB" if mode == "endless" else "too slow"
@@ -281,6 +307,14 @@ def test_a_download_without_an_end_is_cut(own, server, monkeypatch, mode):
         data.load("mnist")
     assert time.monotonic() - begin < 15
     assert not (own / "mnist.npz").exists() and not (own / ".mnist.partial").exists()
+
+
+def test_what_a_server_says_is_short_and_sends_nothing_to_a_terminal(own, server):
+    server.mode = "words"
+    with pytest.raises(data.DatasetUnavailable, match=r"404: \\x1b\]0;t\\x07xxx") as caught:
+        data.load("mnist")
+    reason = str(caught.value).splitlines()[0]
+    assert reason.isprintable() and len(reason) < 400
 
 
 @pytest.mark.parametrize(
@@ -307,6 +341,60 @@ def test_three_processes_at_once_download_once(own, server):
         assert (child.returncode, out.strip()) == (0, str(own / "mnist.npz")), err
     assert server.asked == ["mnist.npz"]
     assert files(own) == ["mnist.npz"]
+
+
+@pytest.fixture
+def stopped(own):
+    """Another process that has both locks and has been stopped."""
+    own.mkdir()
+    program = (
+        "import filelock, signal, sys\n"
+        "held = [filelock.FileLock(path).acquire() for path in sys.argv[1:]]\n"
+        "print('held', flush=True)\n"
+        "signal.pause()\n"
+    )
+    paths = [own / ".digits.lock", own / ".mnist.lock"]
+    command = [sys.executable, "-c", program, *paths]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stdout.readline() == "held\n"
+        process.send_signal(signal.SIGSTOP)
+        yield process
+        process.kill()
+
+
+def test_a_stopped_process_is_waited_for_with_a_word_and_not_for_ever(
+    own, server, stopped, monkeypatch, capsys
+):
+    monkeypatch.setattr(_store, "SILENT", 0.1)
+    monkeypatch.setattr(_remote, "PATIENCE", 0.2)
+    monkeypatch.setattr(_store, "PATIENCE", 0.2)
+    assert data.load("digits", limit=1).name == "digits"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Waiting for" in line and line.endswith(f"{own / '.digits.lock'}")
+    with pytest.raises(data.DatasetUnavailable, match="mnist.lock"):
+        data.load("mnist")
+    assert server.asked == [] and files(own) == []
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"{own / '.mnist.lock'}")
+    stopped.kill()
+    assert data.load("mnist", validation=0).name == "mnist"
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("fault", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+@pytest.mark.filterwarnings("ignore:flock not supported")
+def test_a_file_system_without_flock(own, server, monkeypatch, fault):
+    def fails(*_):
+        raise OSError(fault, os.strerror(fault))
+
+    monkeypatch.setattr(fcntl, "flock", fails)
+    assert data.load("mnist", validation=0).name == "mnist"
+    assert files(own) == ["mnist.npz"]
+    with _store.lock("mnist", 1):
+        with pytest.raises(TimeoutError), _store.lock("mnist", 0.1):
+            pass
+    with _store.lock("mnist", 0.1):
+        pass
 
 
 def test_a_killed_download_leaves_nothing_that_looks_whole(own, server):

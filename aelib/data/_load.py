@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from aelib._checks import number, whole
+from aelib._format import say
 from aelib.data import digits, faces
 from aelib.data._celeba import CelebA, is_celeba
 from aelib.data._mnist import FASHION_MNIST, MNIST
@@ -171,7 +172,7 @@ def load_or_embedded(name: str | os.PathLike, **arguments: Any) -> Dataset:
         return load(name, **arguments)
     except DatasetUnavailable:
         embedded = _source(name).stand_in
-        print(
+        say(
             f"{name} is not on this machine and could not be downloaded: "
             f"using the embedded {embedded} instead."
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aelib._format import say
 from aelib.data._pictures import Pictures, is_grey, picture
 from aelib.data._sources import UNLABELLED, Raw, Size
 
@@ -141,7 +142,7 @@ class OwnFolder:
         if found.left_out:
             more = ", ..." if len(found.left_out) > _SHOWN else ""
             shown = ", ".join(found.left_out[:_SHOWN])
-            print(f"{self.path}: {len(found.left_out):,} left out: {shown}{more}")
+            say(f"{self.path}: {len(found.left_out):,} left out: {shown}{more}")
         if not test:
             cut = len(training) - round(_SHARE * len(training))
             training, test = training[:cut], training[cut:]

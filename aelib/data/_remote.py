@@ -1,18 +1,19 @@
 """Datasets that are downloaded, once, within bounds of size and time."""
 
 import os
-import queue
 import socket
 import ssl
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from aelib._files import write_whole
+from aelib._format import printable
 from aelib.data._sources import Raw, Size, Status
 from aelib.data._store import (
     DATA_VARIABLE,
@@ -27,6 +28,7 @@ CONNECT = 10.0  # seconds until the server must be reached, whatever hangs
 TIMEOUT = 20.0  # seconds without a byte
 PATIENCE, FETCH_PATIENCE = 300.0, 3600.0  # seconds for all of a dataset, in `load` and in `fetch`
 LARGEST = 300_000_000  # bytes of one file
+LONGEST = 160  # characters of a reason, which a server may have written
 OFFLINE = 600.0  # seconds for which a server that was not reached is not tried again
 
 
@@ -100,8 +102,9 @@ class Downloaded:
                 if folder == user_data_folder():  # theirs to mend
                     raise
         try:
-            with staging_folder(self.name) as staging:
-                self._download(staging, patient)
+            patience = FETCH_PATIENCE if patient else PATIENCE
+            with staging_folder(self.name, patience) as staging:
+                self._download(staging, patience)
         except (OSError, CorruptFile) as error:
             raise DatasetUnavailable(
                 f"The dataset {self.name} is missing or damaged on this machine and could not be "
@@ -112,13 +115,13 @@ class Downloaded:
             ) from error
         return self.unpack(data_folders()[-1])
 
-    def _download(self, staging: Path, patient: bool) -> None:
+    def _download(self, staging: Path, patience: float) -> None:
         """Brings the files into the cache folder, each checked before it gets its name."""
         note = staging.parent / f".{self.name}.offline"
         age = time.time() - note.stat().st_mtime if note.is_file() else OFFLINE
-        if 0 <= age < OFFLINE and not patient:
+        if 0 <= age < OFFLINE and patience < FETCH_PATIENCE:
             raise Unreachable(f"{note.read_text()} ({age / 60:.0f} min ago)")
-        deadline = time.monotonic() + (FETCH_PATIENCE if patient else PATIENCE)
+        deadline = time.monotonic() + patience
         errors: list[OSError | CorruptFile] = []
         for address in self.addresses:
             try:
@@ -162,32 +165,36 @@ def _transfer(url: str, path: Path, deadline: float) -> None:
         Unreachable: if there is no connection, or it is too slow.
         OSError: for every other reason.
     """
+    try:
+        _connect(url)
+        left = deadline - time.monotonic()
+        _within(left, "the connection is too slow", lambda: _receive(url, path, deadline))
+    except Exception as error:  # a malformed answer fails in a dozen ways
+        known = error if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        reason = printable(str(known))[:LONGEST]
+        late = isinstance(getattr(error, "reason", error), TimeoutError | Unreachable)
+        raise (Unreachable if late else OSError)(reason) from error
+
+
+def _receive(url: str, path: Path, deadline: float) -> None:
     import certifi  # here: most processes never need them
     import tqdm
 
-    try:
-        _connect(url)
-        context = ssl.create_default_context()
-        context.load_verify_locations(certifi.where())  # Python on macOS has none of its own
-        with (
-            urllib.request.urlopen(url, timeout=TIMEOUT, context=context) as answer,
-            open(path, "wb") as file,
-            # No bar where nobody watches, such as a notebook's stored output.
-            tqdm.tqdm(desc=path.name, unit="B", unit_scale=True, disable=None) as bar,
-        ):
-            bar.total = answer.length
-            while chunk := answer.read1(2**16):  # what is there, without waiting for the rest
-                bar.update(file.write(chunk))
-                if file.tell() > LARGEST:
-                    raise OSError(f"the file has more than {LARGEST / 1e6:.0f} MB")
-                if time.monotonic() > deadline:
-                    raise TimeoutError("timed out: the connection is too slow")
-    except Exception as error:  # a malformed answer fails in a dozen ways
-        if isinstance(getattr(error, "reason", error), TimeoutError):
-            raise Unreachable(str(error)) from error
-        if isinstance(error, OSError):
-            raise
-        raise OSError(f"{type(error).__name__}: {error}") from error
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())  # Python on macOS has none of its own
+    with (
+        urllib.request.urlopen(url, timeout=TIMEOUT, context=context) as answer,
+        open(path, "wb") as file,
+        # No bar where nobody watches, such as a notebook's stored output.
+        tqdm.tqdm(desc=path.name, unit="B", unit_scale=True, disable=None) as bar,
+    ):
+        bar.total = answer.length
+        while chunk := answer.read1(2**16):  # what is there, without waiting for the rest
+            bar.update(file.write(chunk))
+            if file.tell() > LARGEST:
+                raise OSError(f"the file has more than {LARGEST / 1e6:.0f} MB")
+            if time.monotonic() > deadline:
+                raise TimeoutError("the connection is too slow")
 
 
 def _connect(url: str) -> None:
@@ -195,23 +202,37 @@ def _connect(url: str) -> None:
 
     A server has up to 16 addresses; tried in turn, each of them would take its own time-out.
     """
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    if parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host):
-        return
-    outcome: queue.Queue[str] = queue.Queue()
-
-    def connect() -> None:
-        try:
-            socket.create_connection((host, port), CONNECT / 2).close()
-            outcome.put("")
-        except OSError as error:
-            outcome.put(error.strerror or str(error))
-
-    threading.Thread(target=connect, daemon=True).start()
+    place = urlsplit(url)
+    proxy = urllib.request.getproxies().get(place.scheme)
+    if proxy and not urllib.request.proxy_bypass(place.hostname or ""):
+        place = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+    host, port = place.hostname or "", place.port or (443 if place.scheme == "https" else 80)
     try:
-        reason = outcome.get(timeout=CONNECT)
-    except queue.Empty:
-        reason = f"timed out after {CONNECT:.0f} seconds"
-    if reason:
-        raise Unreachable(f"no connection to {host}: {reason}")
+        _within(
+            CONNECT,
+            f"timed out after {CONNECT:.0f} seconds",
+            lambda: socket.create_connection((host, port), CONNECT / 2).close(),
+        )
+    except OSError as error:
+        raise Unreachable(f"no connection to {host}: {error.strerror or error}") from error
+
+
+def _within(seconds: float, late: str, work: Callable[[], None]) -> None:
+    """Does `work` in a thread, and raises `Unreachable` where it takes longer.
+
+    A resolver, and a server that sends a header without an end, cannot be stopped in another way.
+    """
+    outcome: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+            outcome.set_result(None)
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        outcome.result(max(seconds, 0))
+    except TimeoutError as error:
+        raise Unreachable(str(error) or late) from error

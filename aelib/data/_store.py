@@ -1,18 +1,23 @@
 """Where datasets lie, and how a file gets there whole or not at all."""
 
+import errno
 import hashlib
 import io
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from aelib._files import write_whole
 
 DATA_VARIABLE = "AELIB_DATA_DIR"
+SILENT, PATIENCE = 5.0, 60.0  # seconds of waiting for another process: without a word, and after
+_NO_FLOCK = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 class CorruptFile(ValueError):
@@ -59,28 +64,48 @@ def cached_file(name: str) -> Path:
 
 
 @contextmanager
-def lock(name: str) -> Iterator[None]:
+def lock(name: str, patience: float) -> Iterator[None]:
     """Lets one process at a time write the files of dataset `name` in the cache folder.
 
     Raises:
-        OSError: if the folder cannot be written.
+        OSError: if the folder cannot be written, or another process keeps the lock.
     """
     import filelock
 
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder / f".{name}.lock"):
+    held: filelock.BaseFileLock = filelock.FileLock(folder / f".{name}.lock")
+    try:
+        _acquire(held, patience)
+    except (OSError, NotImplementedError) as error:
+        if getattr(error, "errno", errno.ENOSYS) not in _NO_FLOCK:
+            raise
+        held = filelock.SoftFileLock(folder / f".{name}.held")  # the file itself is the lock
+        _acquire(held, patience)
+    try:
         yield
+    finally:
+        held.release()
+
+
+def _acquire(held: Any, patience: float) -> None:
+    """Says so where it takes long, and what is waited for."""
+    try:
+        held.acquire(timeout=min(SILENT, patience))
+    except TimeoutError:
+        until = f"for up to {patience:.0f} seconds"
+        print(f"Waiting {until} for another process: it holds {held.lock_file}", file=sys.stderr)
+        held.acquire(timeout=patience)
 
 
 @contextmanager
-def staging_folder(name: str) -> Iterator[Path]:
+def staging_folder(name: str, patience: float) -> Iterator[Path]:
     """An empty folder for unfinished files of dataset `name`, for one process at a time.
 
     Its parent is the cache folder, so `os.replace` from one into the other is atomic. What a killed
     process left in it is deleted by the next one.
     """
-    with lock(name):
+    with lock(name, patience):
         folder = cache_folder() / f".{name}.partial"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -109,11 +134,12 @@ def drawn_once(
 ) -> Sequence[np.ndarray]:
     """The arrays that `draw` returns, kept until one of the files `sources` changes.
 
-    They are drawn by one process at a time; each time, where the cache folder cannot be written.
+    They are drawn by one process at a time; and each time where the cache folder cannot be written,
+    or another process keeps its lock.
     """
     arrays: Sequence[np.ndarray] = kept(name, sources)
     if not arrays:
-        with suppress(OSError), lock(name):
+        with suppress(OSError), lock(name, PATIENCE):
             arrays = kept(name, sources)  # another process was faster
             if not arrays:
                 arrays = draw()
