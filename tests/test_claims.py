@@ -2,6 +2,7 @@
 
 import csv
 import html
+import io
 import json
 import math
 import re
@@ -220,6 +221,23 @@ def test_control_characters_are_shown_and_never_sent(capsys):
     assert said.startswith(r"✗ a\x1b]0;t\x07 b\ud800: 3 < 2 \x1b[2J [\x9b1m\u202e]")
 
 
+def test_names_of_data_are_shown_and_never_sent():
+    claims.begin(datasets=["\x1b[2J\udcff.npz"])
+    assert r"here, on \x1b[2J\udcff.npz |" in claims.paper_table()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_a_stream_without_such_letters_gets_others(monkeypatch, encoding):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    claims.claim("Jürgen", 3, "<", 2, unit="\ud800")
+    claims.begin(datasets=["digits"], binding=False)
+    claims.finish()
+    said = stream.buffer.getvalue().decode(encoding)
+    letters = "✗ Jürgen".encode(encoding, "backslashreplace").decode(encoding)
+    assert said.startswith(rf"{letters}: 3 < 2 \ud800 ")
+
+
 def test_a_kernel_shows_claims_as_markdown_beside_the_plain_line():
     begin = "claims.begin(datasets=['digits'])\n"
     call = "claims.claim('It |is| *less_than* `1` <b>$x$ & [y]', 0.5, '<=', 1, {})"
@@ -287,6 +305,35 @@ def test_events_are_kept_line_by_line_also_of_claims_that_fail(tmp_path, monkeyp
         "unit": "squared error per image",
     }
     assert claim["holds"] is False and claim["measured"] == 3.0 and claim["unit"] == "bits"
+
+
+def test_events_are_json_also_of_what_is_not_finite(tmp_path, monkeypatch):
+    path = tmp_path / "events.jsonl"
+    monkeypatch.setenv(claims.EVENTS_VARIABLE, str(path))
+    claims.claim("a", math.nan, "<", math.inf, baseline=-math.inf, unit="NaN")
+
+    def refuse(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    event = json.loads(path.read_text(), parse_constant=refuse)
+    assert (event["measured"], event["bound"], event["baseline"]) == (None, None, None)
+    assert event["unit"] == "NaN" and event["holds"] is False
+
+
+def test_two_processes_never_write_into_each_others_lines(tmp_path, monkeypatch):
+    path = tmp_path / "events.jsonl"
+    monkeypatch.setenv(claims.EVENTS_VARIABLE, str(path))
+    program = """if True:
+        import sys
+        from aelib import claims
+        for index in range(200):
+            claims.record(f"r{index}", index, unit=sys.argv[1] * 30_000)
+    """
+    command = [sys.executable, "-c", program]
+    processes = [subprocess.Popen([*command, letter]) for letter in "ab"]
+    assert [process.wait() for process in processes] == [0, 0]
+    units = [json.loads(line)["unit"] for line in path.read_text().splitlines()]
+    assert sorted(units) == ["a" * 30_000] * 200 + ["b" * 30_000] * 200
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A user's own data: a folder of images as people have it, an `.npz` of images or of a table."""
 
+import io
 import os
 import shutil
 import struct
@@ -419,6 +420,20 @@ class TestLeftOut:
         out = capsys.readouterr().out
         for name in ("a/deep/up", "b/again", "c"):
             assert f"'{name}' (a link to a folder read before)" in out
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are texts")
+    @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+    def test_names_that_are_no_text(self, folder, monkeypatch, encoding):
+        stream = io.TextIOWrapper(io.BytesIO(), encoding)
+        monkeypatch.setattr(sys, "stdout", stream)
+        mine = folder / os.fsdecode(b"\xff\x1b[2J")
+        for index in range(3):
+            write(mine / os.fsdecode(b"\xfe%d.png" % index))
+        (mine / os.fsdecode(b"\xfa.txt")).write_text("no image")
+        assert len(every(data.load(mine))) == 3
+        assert stream.buffer.getvalue().decode(encoding) == (
+            rf"{folder}/\udcff\x1b[2J: 1 left out: '\udcfa.txt' (no image)" + "\n"
+        )
 
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="descriptors are POSIX")
     def test_a_pipe_is_not_waited_for(self, folder, capsys):
