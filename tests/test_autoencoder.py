@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 
 import keras
 import numpy as np
@@ -368,6 +369,46 @@ def test_load_model_names_the_file_that_it_cannot_read(tmp_path, content):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ValueError, match=r"Received: path=.*broken\.keras"):
+        aelib.load_model(path)
+
+
+def test_load_model_names_the_file_in_which_a_bit_is_wrong(make_model, tmp_path):
+    path = tmp_path / "model.keras"
+    make_model().save(path)
+    whole = path.read_bytes()
+    for place in np.random.default_rng(0).integers(0, len(whole), 60):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        try:
+            aelib.load_model(path)  # dates and the like may be others
+        except ValueError as error:
+            assert str(error).endswith(f"Received: path={path}")
+
+
+@pytest.mark.parametrize(
+    ("member", "content"),
+    [
+        ("model.weights.h5", b""),
+        ("model.weights.h5", None),
+        ("config.json", b"[" * 100_000),
+        ("config.json", b'{"module": "aelib.nowhere"}'),
+        ("config.json", b"\xff"),
+        ("config.json", b" " * 10_000_000),  # 10 kB when packed
+        ("config.json", None),
+    ],
+)
+def test_load_model_names_the_file_that_is_another(make_model, tmp_path, member, content):
+    path = tmp_path / "model.keras"
+    make_model().save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members[member] = members[member][:-9] if content is None else content
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, value in members.items():
+            archive.writestr(name, value)
+    fault = "its config has 10,000,000 bytes.*" if len(content or b"") > 2**23 else ""
+    with pytest.raises(ValueError, match=f"{fault}Received: path=.*keras$"):
         aelib.load_model(path)
 
 

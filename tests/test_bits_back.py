@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tracemalloc
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -428,6 +429,20 @@ def test_a_file_is_whole_or_as_it_was(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         write_file(path, b"third")
     assert path.read_bytes() == b"second" and os.listdir(tmp_path) == ["digits.ael"]
+
+
+def test_writers_of_one_file_do_not_collide(tmp_path):
+    path = tmp_path / "digits.ael"
+    contents = [bytes([number]) * 100_000 for number in range(4)]
+
+    def write(content):
+        for _ in range(30):
+            write_file(path, content)
+            assert path.read_bytes() in contents
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, contents))
+    assert os.listdir(tmp_path) == ["digits.ael"]
 
 
 PROGRAM = """
