@@ -1,238 +1,172 @@
-"""The report of a run: `index.html`, and the table of results in README.md."""
+"""The page of a run, `index.html`, and the table of results in README.md."""
 
 import base64
 import io
-import json
 import math
 import re
-from importlib import resources
+import warnings
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import markupsafe
+from jinja2 import StrictUndefined, Template
 
 from aelib._files import write_whole
-from aelib._format import mark
+from aelib._format import FORMULA, format_number, mark, printable
 from aelib.published import PUBLISHED
 from aelib.runner import UsageError, table
 from aelib.runner.notebooks import Notebook, checkout, numbered
-from aelib.runner.results import Outcome, read_results
-from aelib.runner.task import Fault
+from aelib.runner.plan import digest
+from aelib.runner.results import Result, read_result
 
-_PICTURES = 4  # of each notebook
-_WIDTH = 900  # pixels, what a wider picture is scaled down to
-_LARGE = 300_000  # bytes
-_ONLY_REPORTED = "only reported: the notebook was not written for this data"
-_README_PART = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
+_LONG = 500_000  # characters, five times a lesson's: more take minutes to convert
+_README_PART = re.compile(r"(<!-- results -->(\r?\n)).*?(<!-- /results -->)", re.DOTALL)
 
 
-def read_run(folder: Path) -> list[Outcome]:
-    """Every notebook's outcome in a run's folder, or in one of plain `NAME.json` files.
+def read_run(folder: Path) -> list[Result]:
+    """Every result in the folder of a run, or in one of plain `NAME.json` files.
 
     Raises:
         UsageError: if there is none, or a file is not what it should be, naming the file.
     """
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}.")
-    outcomes = [_finished(path) for path in folder.glob("*/results.json")]
-    outcomes += [_broken_off(path) for path in folder.glob("*/fault.json")]
-    outcomes += [_finished(path) for path in folder.glob("*.json")]
-    if not outcomes:
+    ends = {path.parent: path for path in folder.glob("*/results.json")}
+    ends |= {path.parent: path for path in folder.glob("*/fault.json")}  # always the newer
+    results = [read_result(path) for path in sorted([*ends.values(), *folder.glob("*.json")])]
+    if not results:
         raise UsageError(f"{folder} holds no results of a run.")
-    return sorted(outcomes, key=lambda outcome: outcome.name)
+    return sorted(results, key=lambda result: result.notebook)
 
 
-def write_index(folder: Path, outcomes: list[Outcome]) -> Path:
-    """Writes `index.html` into a run's folder and returns its path."""
-    sections = [_section(folder, outcome) for outcome in outcomes]
-    results = [outcome.results for outcome in outcomes]
-    versions = {name: text for item in results for name, text in item["versions"].items()}
-    absent = sorted(set(filter(None, map(table.stood_in_for, results))))
-    used = sorted({name for item in results for name in item["dataset"]})
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["code"] = _code
-    template = resources.files("aelib.runner").joinpath("report.html.j2").read_text("utf-8")
-    page = environment.from_string(template).render(
-        heading="What the notebooks found",
-        sections=sections,
-        finished=sum(outcome.fault is None for outcome in outcomes),
-        missed=table.count_missed(outcomes),
-        checked=table.checked(outcomes),
-        data=[*map(table.missing, absent), f"Data: {table.data_names({'dataset': used})}"],
-        minutes=_duration(sum(item["seconds"] for item in results)),
-        profiles=" and ".join(sorted({item["profile"] for item in results})),
-        versions=" · ".join(f"{name} {text}" for name, text in versions.items()),
+def write_index(folder: Path, results: list[Result]) -> Path:
+    """Writes `index.html` into the folder of a run, and an HTML beside each executed notebook."""
+    places = {path.name: path for path in folder.glob("*/")}
+    sources = {notebook.name: _Executed(notebook.path) for notebook in numbered(checkout())}
+    sections = [(item, _executed(item, places), sources.get(item.notebook)) for item in results]
+    template = Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
+    page = Template(template, autoescape=True, undefined=StrictUndefined).render(
+        **{"results": results, "sections": sections, "PUBLISHED": PUBLISHED, "FORMULA": FORMULA},
+        **{"table": table, "plain": _plain, "log": math.log, "float": float},
+        **{"format_number": format_number, "mark": mark},
     )
     path = folder / "index.html"
     try:
-        write_whole(path, page)
+        write_whole(path, page.encode(errors="backslashreplace"))
     except OSError as error:
         raise UsageError(f"The report cannot be written: {error}.") from None
     return path
 
 
-def update_readme(path: Path, outcomes: list[Outcome]) -> None:
+def update_readme(path: Path, results: list[Result]) -> None:
     """Puts the table of records between `<!-- results -->` and `<!-- /results -->`.
 
     Raises:
-        UsageError: if the file cannot be read, or has no such place.
+        UsageError: if the file cannot be read or written, or has no such place.
     """
+    rows = ["| notebook | record | unit | here | in the paper | source |"]
+    rows += ["|---|---|---|---:|---:|---|"]
+    for result in results:
+        for record in result.records:
+            value, source = PUBLISHED.get(record.name, (None, ""))
+            cells = [result.notebook, f"`{record.name}`", record.unit, table.number(record.value)]
+            cells = [printable(cell) for cell in (*cells, table.number(value), source)]
+            row = " | ".join(re.sub(r"([\\|])", r"\\\1", cell) for cell in cells)
+            rows.append(f"| {row} |".replace("<!--", "&lt;!--"))
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
-    rows = table.readme_table(outcomes)
-    changed, count = _README_PART.subn(lambda part: f"{part[1]}{rows}\n{part[2]}", text)
-    if count != 1:
-        raise UsageError(
-            f"{path} needs one line `<!-- results -->` and one line `<!-- /results -->`, "
-            f"with the table's place between them. Received: {count} such places"
-        )
-    if changed != text:
-        write_whole(path, changed)
-
-
-def _finished(path: Path) -> Outcome:
-    results = read_results(path)
-    marker = path.with_name("done.json")
-    binding = True
-    if path.name == "results.json" and marker.is_file():
-        binding = _read_json(marker).get("binding", True)
-    return Outcome(str(results["notebook"]), results, binding)
-
-
-def _broken_off(path: Path) -> Outcome:
-    content = _read_json(path)
-    try:
-        results, binding = content.pop("results"), content.pop("binding", True)
-        return Outcome(results["notebook"], results, binding, Fault(**content))
-    except (KeyError, TypeError, AttributeError):
-        raise UsageError(f"{path} was not written by a run.") from None
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_bytes().decode()
+        changed, count = _README_PART.subn(lambda m: m[1] + m[2].join([*rows, m[3]]), text)
+        if count != 1:
+            places = "one line `<!-- results -->` and, after it, one `<!-- /results -->`"
+            raise ValueError(f"It needs {places}. Received: {count} such pairs")
+        if changed != text:
+            write_whole(path.resolve(), changed)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read as JSON: {error}") from None
+        raise UsageError(f"{path} cannot be rewritten. {error}") from None
 
 
-def _section(folder: Path, outcome: Outcome) -> dict[str, Any]:
-    """What the page shows of one notebook."""
-    results = outcome.results
-    executed = next(iter((folder / outcome.name).glob("*.ipynb")), None)
-    title, question = _heading(outcome.name, executed)
-    methods, formulas = table.split(results["claims"])
-    return {
-        "name": outcome.name,
-        "label": table.label(outcome.name),
-        "title": title,
-        "question": question,
-        "ok": outcome.ok,
-        "fault": outcome.fault,
-        "not_reached": table.not_reached(outcome),
-        "facts": [
-            _duration(results["seconds"]),
-            f"data: {table.data_names(results)}",
-            *filter(None, [results["device"]]),
-        ],
-        "link": f"{outcome.name}/{executed.name}" if executed else None,
-        "pictures": _pictures(executed) if executed else [],
-        "claims": [_claim(claim, outcome.binding) for claim in methods],
-        "formulas": [_claim(claim, outcome.binding) for claim in formulas],
-        "records": [_record(record) for record in results["records"]],
-    }
+class _Executed(Notebook):
+    """A notebook as a run left it, read once; what is damaged in it is not shown."""
+
+    @cached_property
+    def content(self) -> Any:
+        import nbformat
+
+        try:
+            content = nbformat.reads(self.text, as_version=4)
+            nbformat.validate(content)
+            return content
+        except Exception:  # there is no end to what can be wrong with a file
+            return nbformat.v4.new_notebook()
+
+    @cached_property
+    def cells(self) -> list[dict]:
+        nodes = self.content.cells
+        return [{**n, "type": n.cell_type, "tags": n.metadata.get("tags", [])} for n in nodes]
+
+    @property
+    def pictures(self) -> list[dict[str, Any]]:
+        """The first four, those of cells tagged `report` before others."""
+        found, heading = [], ""
+        for cell in self.cells:
+            if cell["type"] == "markdown":
+                heading = [heading, *re.findall(r"^#{1,6} +(.+)$", cell["source"], re.M)][-1]
+            untagged = "report" not in cell["tags"]
+            found += [(untagged, output, heading) for output in cell.get("outputs", [])]
+        found.sort(key=lambda item: item[0])
+        pictures = (_picture(output, heading) for _, output, heading in found)
+        return list(islice(filter(None, pictures), 4))
+
+    @property
+    def link(self) -> Path:
+        """Its HTML, made here unless it is there and newer; itself if that fails."""
+        page = self.path.with_suffix(".html")
+        try:
+            if not page.is_file() or page.stat().st_mtime < self.path.stat().st_mtime:
+                from nbconvert import HTMLExporter
+
+                if not self.cells or len(re.sub(r"[\w+/=\\]{1000,}", "", self.text)) > _LONG:
+                    return self.path
+                text, _ = HTMLExporter(template_name="classic").from_notebook_node(self.content)
+                write_whole(page, text.encode(errors="backslashreplace"))
+            return page
+        except Exception:
+            return self.path
 
 
-def _heading(name: str, executed: Path | None) -> tuple[str, str]:
-    known = {notebook.name: notebook for notebook in numbered(checkout())}
-    notebook = Notebook(executed) if executed else known.get(name)
+def _executed(result: Result, places: dict[str, Path]) -> _Executed | None:
+    """The notebook in a result's folder, which a grid names by the parameters as well."""
+    name = f"{result.notebook}-{digest(result.parameters)[:8]}"
+    place = places.get(name) or places.get(result.notebook)
+    paths = sorted(place.glob("*.ipynb")) if place else []
+    fits = [path for path in paths if (path.name == "fault.ipynb") == bool(result.fault)]
+    return _Executed(fits[0]) if fits else None
+
+
+def _picture(output: Any, heading: str) -> dict[str, Any] | None:
+    """A PNG as the page takes it, a large one made smaller; None of anything else."""
+    from PIL import Image
+
     try:
-        return notebook.heading if notebook else (name, "")
-    except UsageError:  # it was cut while it was written
-        return name, ""
+        content = base64.b64decode(output.data["image/png"])
+        alt = output.metadata.get("image/png", {}).get("alt", heading)
+        with warnings.catch_warnings(action="error"), Image.open(io.BytesIO(content)) as image:
+            image.load()
+            aspect = round(image.width / image.height, 3)
+            if len(content) > 300_000:
+                image.thumbnail((1000, 1000))
+                smaller = io.BytesIO()
+                image.convert("RGB").quantize(128).save(smaller, "PNG", optimize=True)
+                content = min(content, smaller.getvalue(), key=len)
+    except Exception:
+        return None
+    return {"png": base64.b64encode(content).decode(), "alt": _plain(str(alt)), "aspect": aspect}
 
 
-def _code(text: str) -> markupsafe.Markup:
-    """What stands between backticks as code."""
-    return markupsafe.Markup(re.sub("`(.+?)`", r"<code>\1</code>", str(markupsafe.escape(text))))
+def _plain(text: str) -> str:
+    """Text without the signs of Markdown and TeX, whose commands become characters."""
+    from IPython.core.latex_symbols import latex_symbols as symbols
 
-
-def _claim(claim: dict[str, Any], binding: bool) -> dict[str, Any]:
-    symbol = mark(claim["holds"], binding)
-    notes = (claim["unit"], claim["source"], _ONLY_REPORTED if symbol == "○" else "")
-    return {
-        **claim,
-        "mark": symbol,
-        "state": {"✓": "good", "✗": "bad", "○": "open"}[symbol],
-        "measured": table.number(claim["measured"]) or "not finite",
-        "bound": table.number(claim["bound"]),
-        "baseline": table.number(claim["baseline"]),
-        "notes": list(filter(None, notes)),
-        "places": _places(claim),
-    }
-
-
-def _places(claim: dict[str, Any]) -> dict[str, float]:
-    """Where the numbers of a claim stand on its strip, in per cent of its width."""
-    # In this order they are drawn, one over the other.
-    values = {key: claim[key] for key in ("bound", "baseline", "measured")}
-    values = {key: value for key, value in values.items() if value is not None}
-    if claim["measured"] is None or claim["bound"] is None or len(set(values.values())) == 1:
-        return {}
-    low, high = min(values.values()), max(values.values())
-    if low > 0 and high / low > 20:
-        values = {key: math.log(value) for key, value in values.items()}
-        low, high = math.log(low), math.log(high)
-    return {key: round(8 + 84 * (value - low) / (high - low), 1) for key, value in values.items()}
-
-
-def _record(record: dict[str, Any]) -> dict[str, str]:
-    paper = PUBLISHED.get(record["name"])
-    return {
-        "name": record["name"],
-        "unit": record["unit"],
-        "here": table.number(record["value"]),
-        "paper": table.number(paper.value) if paper else "",
-        "source": paper.source if paper else "",
-    }
-
-
-def _pictures(executed: Path) -> list[dict[str, str]]:
-    """The first pictures of an executed notebook, each under the heading it stands below."""
-    pictures: list[dict[str, str]] = []
-    caption = ""
-    try:
-        cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
-    except (OSError, ValueError, KeyError):
-        return []
-    for cell in cells:
-        source = "".join(cell["source"])
-        if cell["cell_type"] == "markdown":
-            headings = re.findall(r"^#{1,6}\s+(.+)$", source, re.MULTILINE)
-            caption = headings[-1].replace("`", "").replace("*", "") if headings else caption
-        for output in cell.get("outputs", []):
-            picture = output.get("data", {}).get("image/png")
-            if picture and len(pictures) < _PICTURES:
-                alt = output.get("metadata", {}).get("image/png", {}).get("alt", caption)
-                source = _data_uri("".join(picture))
-                pictures.append({"source": source, "caption": caption, "alt": alt})
-    return pictures
-
-
-def _data_uri(png: str) -> str:
-    content = base64.b64decode(png)
-    if len(content) > _LARGE:
-        from PIL import Image
-
-        with Image.open(io.BytesIO(content)) as image:
-            image.thumbnail((_WIDTH, _WIDTH))
-            smaller = io.BytesIO()
-            image.convert("RGB").quantize(128).save(smaller, "PNG", optimize=True)
-        content = min(content, smaller.getvalue(), key=len)
-    return "data:image/png;base64," + base64.b64encode(content).decode()
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+    text = re.sub(r"\\([a-zA-Z]+|.)", lambda m: symbols.get(m[0], m[1].strip(",;:! ")), text)
+    return re.sub("[`*${}]", "", text)
