@@ -1,24 +1,23 @@
 """The entry point of the `aelib` command: says what to install where its packages are missing."""
 
-import functools
 import sys
-from typing import Any
 
 
-def _say_missing(package: str) -> None:
-    print(f"`aelib` needs the package {package}: pip install 'aelib[run]'", file=sys.stderr)
-    sys.exit(2)
+def main() -> None:
+    if sys.argv[1:] == ["doctor"]:  # which tells of missing packages, and needs none
+        from aelib.runner.doctor import main as examine
 
+        sys.exit(examine())
+    try:
+        from aelib.runner.commands import main as command
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("aelib"):
+            raise
+        needed = f"`aelib` needs the package {error.name}: pip install 'aelib[run]'"
+        print(needed, file=sys.stderr)
+        sys.exit(2)
+    command()
 
-main: Any
-try:
-    from aelib.runner import commands
-except ModuleNotFoundError as error:
-    if error.name is None or error.name.startswith("aelib"):
-        raise
-    main = functools.partial(_say_missing, error.name)
-else:
-    main = commands.main
 
 if __name__ == "__main__":
     main()

@@ -1,8 +1,13 @@
-"""The command line: `aelib run | list | report | data | doctor`."""
+"""The command line: `aelib run | grid | list | report | data | doctor`."""
 
+import errno
+import os
+import re
 import signal
 import sys
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,30 +25,64 @@ class _Commands(click.Group):
         except ModuleNotFoundError as error:
             if (error.name or "aelib").startswith("aelib"):
                 raise
-            message = f"The package {error.name} is missing: pip install 'aelib[run]'"
+            extra = "cluster" if error.name in ("dask", "distributed", "dask_jobqueue") else "run"
+            message = f"The package {error.name} is missing: pip install 'aelib[{extra}]'"
             raise click.UsageError(message) from None
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # `| head` has read enough
+                raise
+            raise click.ClickException(f"A file cannot be read or written: {error}") from None
+
+
+class _Assignments(click.Command):
+    """Takes `-p NAME=VALUE` for `-p NAME VALUE`."""
+
+    def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
+        split: list[str] = []
+        for argument in arguments:
+            match = re.fullmatch(r"(?:-p)?([^\W\d]\w*)=(.*)", argument, re.DOTALL)
+            if match and argument.startswith("-p"):
+                split += ["-p", match[1], match[2]]
+            else:
+                split += match.groups() if match and split[-1:] == ["-p"] else [argument]
+        return super().parse_args(context, split)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="aelib")
 def main() -> None:
     """Runs the notebooks of the collection and reports what they claim."""
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # closed, as by 2>&-
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a console that cannot print a ✓
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
-@main.command()
+_PARAMETER = click.option(
+    "-p",
+    "pairs",
+    nargs=2,
+    multiple=True,
+    metavar="NAME VALUE",
+    help='A parameter: -p epochs 3, -p epochs=3, -p units "[32, 8]".',
+)
+_OUT = click.option("--out", type=click.Path(path_type=Path), help="Default: in runs/.")
+_FORCE = click.option("--force", is_flag=True, help="Run again what is done already.")
+_CELL_TIMEOUT = click.option("--cell-timeout", type=click.IntRange(1), hidden=True)
+
+
+@main.command(cls=_Assignments, short_help="Run notebooks and hold what they claim.")
 @click.argument("notebooks", nargs=-1, metavar="[NOTEBOOK]...")
 @click.option("--profile", type=click.Choice(["quick", "full"]), default="quick", show_default=True)
 @click.option(
     "--part", default="", metavar="NAME", help="A long experiment of its own (full only)."
 )
-@click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="A parameter.")
-@click.option("--jobs", type=click.IntRange(1), default=1, help="How many notebooks at a time.")
-@click.option("--out", type=click.Path(path_type=Path), help="Default: runs/PROFILE.")
-@click.option("--force", is_flag=True, help="Run again what is done already.")
-@click.option("--cell-timeout", type=click.IntRange(1), hidden=True)
+@_PARAMETER
+@click.option("--jobs", type=click.IntRange(1), default=1, help="How many at a time share the CPU.")
+@_OUT
+@_FORCE
+@_CELL_TIMEOUT
 def run(notebooks, profile, part, pairs, jobs, out, force, cell_timeout) -> None:
     """Runs notebooks, each a number, a name, a file or a folder; all of them if none is named.
 
@@ -52,32 +91,110 @@ def run(notebooks, profile, part, pairs, jobs, out, force, cell_timeout) -> None
     """
     from aelib.runner.notebooks import checkout, choose
     from aelib.runner.plan import make_plans, resolve_data_folder
-    from aelib.runner.report import read_run, write_index
-    from aelib.runner.runs import run as run_plans
+    from aelib.runner.progress import Progress
+    from aelib.runner.runs import on_this_machine
     from aelib.runner.table import claims_table, data_found, run_summary
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     resolve_data_folder()
     root = checkout()
     plans = make_plans(choose(notebooks, root), profile, pairs, part)
-    for line in data_found(plans):
+    _say(data_found(plans))
+    out = (out or (root or Path.cwd()) / "runs" / profile).absolute()
+    timeout = cell_timeout or (600 if profile == "quick" else 7200)
+    threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
+    with Progress(plans) as progress:
+        starts = on_this_machine(jobs, timeout, threads, progress)
+        results = _run(plans, out, starts, progress, force=force)
+    click.echo(f"{claims_table(results)}\n\n{run_summary(results)}")
+    _write_page(out, results)
+    sys.exit(0 if all(result.ok for result in results) else 1)
+
+
+@main.command(cls=_Assignments, short_help="Run every combination of values, on many cores.")
+@click.argument("targets", nargs=-1, required=True, metavar="NOTEBOOK...|STUDY")
+@click.option("--profile", help="quick (default) or full; of a study smoke (default) or full.")
+@_PARAMETER
+@click.option("--on", default="local", help="local, slurm, or a scheduler: tcp://HOST:PORT.")
+@click.option("--jobs", type=click.IntRange(1), default=os.cpu_count(), help="Default: cores.")
+@click.option("--dry-run", is_flag=True, help="List what would run.")
+@_OUT
+@_FORCE
+@_CELL_TIMEOUT
+def grid(targets, profile, pairs, on, jobs, dry_run, out, force, cell_timeout) -> None:
+    """Runs every combination of the values that -p gives, as `-p seed 0:5 -p dataset digits`.
+
+    A name that comes again has one more value, 0:5 is 0, 1, 2, 3, 4. Of a folder with run.ipynb,
+    grid.yaml and report.ipynb, its grid is run and its report made. Runs that are whole are not
+    run again; a run that was lost is tried three times.
+    """
+    from aelib.runner import grid as tables
+    from aelib.runner.cluster import on_dask, slurm_cluster
+    from aelib.runner.notebooks import Notebook, checkout, choose, study
+    from aelib.runner.plan import Plan, make_plans, prefetch, resolve_data_folder
+    from aelib.runner.progress import Progress
+    from aelib.runner.runs import on_this_machine
+    from aelib.runner.table import data_found, run_summary
+
+    resolve_data_folder()
+    root = checkout()
+    found = study(targets[0], root) if len(targets) == 1 else None
+    profile = profile or ("smoke" if found else "quick")
+    plans = make_plans([found] if found else choose(targets, root), profile, pairs, grid=True)
+    if dry_run:
+        _say([f"{plan.id}  {plan.shown}" for plan in plans])
+        click.echo(f"{len(plans)} runs, {jobs} at a time")
+        _say([slurm_cluster().job_script()] if on == "slurm" else [])
+        return
+    _say(data_found(plans))
+    prefetch(plans)
+    place = Path("studies") / f"{found.name}-{profile}" if found else Path("grid")
+    out = (out or (root or Path.cwd()) / "runs" / place).absolute()
+    with Progress(plans) as progress:
+        starts = on_dask(on, jobs, cell_timeout or (7200 if profile == "full" else 600), progress)
+        results = _run(plans, out, starts, progress, force=force, tries=3)
+    rows = out / "runs.csv"
+    tables.write_rows(rows, plans, results)
+    if found:
+        report = Plan(Notebook(found.path.with_name("report.ipynb")), profile, {"rows": str(rows)})
+        with Progress([report]) as progress:
+            starts = on_this_machine(1, 600, None, progress)
+            reported = _run([report], out, starts, progress, force=True)
+        _write_page(out, reported)
+        results += reported
+    else:
+        margins = tables.margins(results)
+        click.echo(tables.margins_table(margins))
+        tables.keep_margins(out / "margins.csv", margins)
+    click.echo(f"\n{run_summary(results)}\nThe table of runs is {rows}")
+    sys.exit(0 if all(result.ok for result in results) else 1)
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
         click.echo(line)
-    out = out or (root or Path.cwd()) / "runs" / profile
-    cell_timeout = cell_timeout or (600 if profile == "quick" else 7200)
+
+
+def _run(plans, out: Path, starts: AbstractContextManager, progress, **how) -> list[Any]:
+    from aelib.runner.runs import locked, run
+
     try:
-        outcomes = run_plans(plans, out, jobs=jobs, force=force, cell_timeout=cell_timeout)
+        with locked(out), starts as start:
+            return run(plans, out, start, progress, **how)
     except KeyboardInterrupt:
         click.echo("Stopped. The same command goes on from what has finished.", err=True)
         sys.exit(130)
-    click.echo(f"{claims_table(outcomes)}\n\n{run_summary(outcomes)}")
+
+
+def _write_page(out: Path, results: list[Any]) -> None:
+    from aelib.runner.report import write_index
+
     try:
-        click.echo(f"The report is {write_index(out, read_run(out))}")
+        click.echo(f"The report is {write_index(out, results)}")
     except UsageError as refusal:  # the notebooks have run: no fault of the command line
         raise click.ClickException(str(refusal)) from None
-    sys.exit(0 if all(outcome.ok for outcome in outcomes) else 1)
 
 
-@main.command()
+@main.command(short_help="Make the page of a finished run again.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--readme", type=click.Path(path_type=Path), help="Rewrite the table in this file.")
 def report(folder, readme) -> None:
@@ -86,33 +203,33 @@ def report(folder, readme) -> None:
     With --readme it also rewrites the table "here / in the paper" that stands in that Markdown
     file between the lines `<!-- results -->` and `<!-- /results -->`.
     """
-    from aelib.runner.report import read_run, update_readme, write_index
+    from aelib.runner.report import read_run, update_readme
     from aelib.runner.table import claims_table, run_summary
 
-    outcomes = read_run(folder)
+    results = read_run(folder)
     if readme:
-        update_readme(readme, outcomes)
-    click.echo(f"{claims_table(outcomes)}\n\n{run_summary(outcomes)}")
-    click.echo(f"The report is {write_index(folder, outcomes)}")
+        update_readme(readme, results)
+    click.echo(f"{claims_table(results)}\n\n{run_summary(results)}")
+    _write_page(folder, results)
 
 
-@main.command("list")
-def list_notebooks() -> None:
-    """Lists the notebooks: title, question, parameters, and minutes where they are known."""
+@main.command("list", short_help="List notebooks, and the parameters of those named.")
+@click.argument("notebooks", nargs=-1, metavar="[NOTEBOOK]...")
+def list_notebooks(notebooks) -> None:
+    """Lists title, question, and minutes where they are known; parameters of those named."""
     from aelib.runner.notebooks import checkout, choose
-    from aelib.runner.results import read_results
+    from aelib.runner.results import read_result
 
     root = checkout() or Path.cwd()
-    for notebook in choose((), root):
+    for notebook in choose(notebooks, root):
         title, question = notebook.heading
-        results = root / "runs" / "quick" / notebook.name / "results.json"
-        minutes = f" ({read_results(results)['seconds'] / 60:.1f} min)" if results.is_file() else ""
+        minutes = ""
+        with suppress(UsageError):  # it has not run yet, or left a damaged file
+            results = root / "runs" / "quick" / notebook.name / "results.json"
+            minutes = f" ({read_result(results).seconds / 60:.1f} min)"
         click.echo(f"{click.style(title, bold=True)}{minutes}")
-        if question:
-            click.echo(f"    {question}")
-        for parameter in notebook.parameters.values():
-            click.echo(f"      {parameter}")
-        click.echo()
+        _say([f"    {question}"] if question else [])
+        _say([f"      {item}" for item in notebook.parameters.values()] if notebooks else [])
 
 
 @main.group("data")
@@ -148,13 +265,9 @@ def fetch(name) -> None:
         raise click.ClickException(str(error)) from None
 
 
-@main.command()
+@main.command(short_help="Say what works on this machine, and what to do.")
 def doctor() -> None:
     """Says what works on this machine, and what to do about what does not."""
-    from aelib.runner.doctor import examine
+    from aelib.runner.doctor import main as examine
 
-    checks = examine()
-    for check in checks:
-        mark = "✓" if check.ok else "✗" if check.needed else "○"
-        click.echo(f"{mark} {check.what}" + (f"\n    {check.remedy}" if not check.ok else ""))
-    sys.exit(0 if all(check.ok or not check.needed for check in checks) else 1)
+    sys.exit(examine())

@@ -1,4 +1,4 @@
-"""Examines the machine: what works, and what to do about what does not."""
+"""Examines the machine: what works, and what to do about what does not. Needs nothing itself."""
 
 import importlib.metadata
 import json
@@ -6,43 +6,34 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from aelib.runner import UsageError
-from aelib.runner.plan import DATA_VARIABLE, resolve_data_folder
 
 _PATIENCE = 90  # seconds for a probe: the first import of TensorFlow reads a gigabyte
 _SPACE = 1.0  # gigabytes
 _INSTALL = (
     "Install what is missing: pip install 'aelib[run]', in a checkout pip install -e '.[run]'."
 )
+_PACKAGES = ("click", "jupyterlab", "papermill", "nbval", "pyyaml", "jinja2", "psutil")
 
 # Printed by processes of their own: a broken TensorFlow must not take the doctor down.
-_TENSORFLOW_PROBE = """
-import json, os, time
+_TENSORFLOW = """
+import json, os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import aelib, keras, tensorflow as tf
-def xla():
-    try:
-        double = tf.function(lambda x: x + x, jit_compile=True)
-        return bool(double(tf.constant(1.0)) == 2.0)
-    except Exception:
-        return False
 gpus = tf.config.list_physical_devices("GPU")
 detail = tf.config.experimental.get_device_details
 print(json.dumps({
     "tensorflow": tf.__version__,
     "keras": keras.__version__,
     "backend": keras.backend.backend(),
-    "gpus": [detail(gpu).get("device_name", gpu.name) for gpu in gpus],
-    "xla": xla(),
+    "gpus": ", ".join(detail(gpu).get("device_name", gpu.name) for gpu in gpus),
     "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
 }))
 """
-_KERNEL_PROBE = """
+_KERNEL = """
 import json
 from aelib.runner.worker import NativeKernelManager
 import nbformat.v4 as v4
@@ -53,30 +44,36 @@ NotebookClient(
 ).execute()
 print(json.dumps(notebook.cells[0].outputs[0]["text"].split(maxsplit=1)))
 """
+Check = tuple[str, str, str]  # a mark, what was found, what to do about it
 
 
-@dataclass(frozen=True)
-class Check:
-    """One finding. What is not `needed` is only worth knowing."""
+def main() -> int:
+    """Prints each finding as soon as it is known; the exit status says whether all is well."""
+    failed = False
+    for mark, what, remedy in _examine():
+        print(f"{mark} {what}" + (f"\n    {remedy}" if mark != "✓" else ""), flush=True)
+        failed |= mark == "✗"
+    return int(failed)
 
-    what: str
-    ok: bool = True
-    remedy: str = ""
-    needed: bool = True
 
-
-def examine() -> list[Check]:
-    """Every finding, in the order in which a person should read them."""
+def _examine() -> Iterator[Check]:
     with ThreadPoolExecutor() as pool:
-        tensorflow = pool.submit(_probe, _TENSORFLOW_PROBE)
-        kernel = pool.submit(_probe, _KERNEL_PROBE)
-        return [
-            *_tensorflow(*tensorflow.result()),
-            *_programs(),
-            _kernel(*kernel.result()),
-            *_data(),
-            _disk(),
-        ]
+        tensorflow, kernel = pool.submit(_probe, _TENSORFLOW), pool.submit(_probe, _KERNEL)
+        for name in _PACKAGES:
+            try:
+                yield _check(True, f"{name} {importlib.metadata.version(name)}")
+            except importlib.metadata.PackageNotFoundError:
+                yield _check(False, f"{name} is not installed", _INSTALL)
+        yield from _data()
+        free = shutil.disk_usage(".").free / 1e9
+        remedy = f"Free some space: datasets and runs take up to {_SPACE:.0f} GB."
+        yield _check(free >= _SPACE, f"{free:.1f} GB of free disk space here", remedy)
+        yield _kernel(*kernel.result())
+        yield from _tensorflow(*tensorflow.result())
+
+
+def _check(ok: bool, what: str, remedy: str = "", needed: bool = True) -> Check:
+    return "✓" if ok else "✗" if needed else "○", what, remedy
 
 
 def _probe(code: str) -> tuple[Any, str]:
@@ -93,76 +90,52 @@ def _probe(code: str) -> tuple[Any, str]:
         return None, lines[-1] if lines else f"exit status {done.returncode}"
 
 
-def _tensorflow(found: dict | None, problem: str) -> list[Check]:
+def _tensorflow(found: dict | None, problem: str) -> Iterator[Check]:
     if found is None:
         remedy = f"Only 01 and 02 run without it. {_INSTALL}"
-        return [Check(f"TensorFlow and Keras do not start: {problem}", False, remedy)]
-    backend = found["backend"]
-    gpus = ", ".join(found["gpus"])
+        yield _check(False, f"TensorFlow and Keras do not start: {problem}", remedy)
+        return
+    yield _check(True, f"TensorFlow {found['tensorflow']}, {found['threads']} threads")
+    what, backend = f"Keras {found['keras']} on the backend {found['backend']}", found["backend"]
+    remedy = "Import aelib before Keras, or set KERAS_BACKEND=tensorflow."
+    yield _check(backend == "tensorflow", what, remedy)
     remedy = (
         "Notebooks run on the processor, which the quick profile is made for. With an NVIDIA card "
         "on Linux: pip install 'tensorflow[and-cuda]', and look at what nvidia-smi says."
     )
-    return [
-        Check(f"TensorFlow {found['tensorflow']}, {found['threads']} threads"),
-        Check(
-            f"Keras {found['keras']} on the backend {backend}",
-            backend == "tensorflow",
-            "Import aelib before Keras, or set KERAS_BACKEND=tensorflow.",
-        ),
-        Check(
-            "XLA compiles" if found["xla"] else "XLA does not compile",
-            found["xla"],
-            "Training is slower with a GPU; on the processor nothing uses it.",
-            needed=False,
-        ),
-        Check(f"GPU: {gpus}" if gpus else "no GPU", bool(gpus), remedy, needed=False),
-    ]
-
-
-def _programs() -> list[Check]:
-    checks = []
-    for name in ("jupyterlab", "papermill", "nbval", "pyyaml", "jinja2"):
-        try:
-            checks.append(Check(f"{name} {importlib.metadata.version(name)}"))
-        except importlib.metadata.PackageNotFoundError:
-            checks.append(Check(f"{name} is not installed", False, _INSTALL))
-    return checks
+    gpus = found["gpus"]
+    yield _check(bool(gpus), f"GPU: {gpus}" if gpus else "no GPU", remedy, needed=False)
 
 
 def _kernel(found: list | None, problem: str) -> Check:
-    remedy = f"{_INSTALL} A firewall that forbids connections to 127.0.0.1 stops it, too."
     if found is None:
-        return Check(f"a notebook's kernel does not start: {problem}", False, remedy)
+        remedy = f"{_INSTALL} A firewall that forbids connections to 127.0.0.1 stops it, too."
+        return _check(False, f"a notebook's kernel does not start: {problem}", remedy)
     answer, python = found[0], found[1].strip()
-    return Check(
-        f"a notebook's kernel starts: one and one is {answer}",
-        answer == "2" and Path(python).samefile(sys.executable),
-        f"It runs on {python}, and not on {sys.executable}.",
-    )
+    ok = answer == "2" and Path(python).samefile(sys.executable)
+    remedy = f"It runs on {python}, and not on {sys.executable}."
+    return _check(ok, f"a notebook's kernel starts: one and one is {answer}", remedy)
 
 
-def _data() -> list[Check]:
-    try:
-        from aelib import data
-    except ImportError as error:
-        return [Check(f"the datasets cannot be read: {error}", False, _INSTALL)]
+def _data() -> Iterator[Check]:
+    from aelib.runner import UsageError
+    from aelib.runner.plan import DATA_VARIABLE, resolve_data_folder
+
     given = os.environ.get(DATA_VARIABLE)
     try:
+        from aelib import data
+
         resolve_data_folder()
+    except ImportError as error:
+        yield _check(False, f"the datasets cannot be read: {error}", _INSTALL)
+        return
     except UsageError as refusal:
         remedy = f"Set {DATA_VARIABLE} to a folder with datasets, or unset it."
-        return [Check(f"{DATA_VARIABLE} is wrong: {refusal}", False, remedy)]
-    checks = [Check(f"{DATA_VARIABLE} is {given}" if given else f"{DATA_VARIABLE} is not set")]
+        yield _check(False, f"{DATA_VARIABLE} is wrong: {refusal}", remedy)
+        return
+    yield _check(True, f"{DATA_VARIABLE} is {given}" if given else f"{DATA_VARIABLE} is not set")
     for item in data.status():
         here = item.kind == "embedded" or item.path is not None
         where = f": {item.path}" if item.path else ""
-        remedy = f"aelib data fetch {item.name}"
-        checks.append(Check(f"dataset {item.name}, {item.note}{where}", here, remedy, needed=False))
-    return checks
-
-
-def _disk() -> Check:
-    free = shutil.disk_usage(Path.cwd()).free / 1e9
-    remedy = f"Free some space: datasets and runs take up to {_SPACE:.0f} GB."
-    return Check(f"{free:.1f} GB of free disk space here", free >= _SPACE, remedy)
+        way = "See data/README.md." if item.kind == "directory" else f"aelib data fetch {item.name}"
+        yield _check(here, f"dataset {item.name}, {item.note}{where}", way, needed=False)

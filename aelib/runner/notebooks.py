@@ -16,39 +16,40 @@ _NUMBERED = re.compile(r"(\d+)_(.+)")
 
 @dataclass(frozen=True)
 class Notebook:
-    """A notebook file. Its `name` is what its folder in a run is called."""
+    """A notebook file, read once: what is run is what was read."""
 
     path: Path
 
     @property
     def name(self) -> str:
+        """What its folder in a run is called: its own name, or that of its study."""
+        if self.path.stem in ("run", "report"):
+            return self.path.parent.name
         is_solution = self.path.parent.name == "solutions"
         return f"{self.path.stem}_solutions" if is_solution else self.path.stem
 
-    @property
-    def profiles(self) -> Path:
-        return self.path.parent / "profiles"
+    @cached_property
+    def text(self) -> str:
+        try:
+            str(self.path).encode()
+            return self.path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{self.path} cannot be read: {error}") from None
 
     @cached_property
     def cells(self) -> list[dict]:
         """Each cell as `{"type", "source", "tags"}`, the source as one string."""
         try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
             return [
                 {
                     "type": cell["cell_type"],
                     "source": "".join(cell["source"]),
-                    "tags": cell.get("metadata", {}).get("tags", []),
+                    "tags": cell["metadata"].get("tags", []),
                 }
-                for cell in content["cells"]
+                for cell in json.loads(self.text)["cells"]
             ]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UsageError(f"{self.path} cannot be read as a notebook: {error!r}") from None
-
-    @property
-    def code_cells(self) -> int:
-        """How many cells there are to execute."""
-        return sum(cell["type"] == "code" and bool(cell["source"].strip()) for cell in self.cells)
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
@@ -69,8 +70,7 @@ class Notebook:
             for cell in self.cells
             if cell["type"] == "markdown" and _ERROR_TAG not in cell["tags"]
         ]
-        first = texts[0] if texts else ""
-        lines = [line.strip() for line in first.splitlines()]
+        lines = [line.strip() for line in "".join(texts[:1]).splitlines()]
         title = next((line.lstrip("# ") for line in lines if line.startswith("#")), self.name)
         question = " ".join(line.lstrip("> ") for line in lines if line.startswith(">"))
         return title, question.replace("*", "").strip()
@@ -78,7 +78,10 @@ class Notebook:
 
 def checkout() -> Path | None:
     """The folder that holds `notebooks/`: from here upwards, else beside the package."""
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except OSError:  # the folder is gone
+        here = Path("/")
     for folder in (here, *here.parents, Path(aelib.__file__).resolve().parents[1]):
         if numbered(folder):
             return folder
@@ -87,9 +90,7 @@ def checkout() -> Path | None:
 
 def numbered(root: Path | None) -> list[Notebook]:
     """The numbered notebooks of a checkout, in order."""
-    if root is None:
-        return []
-    paths = sorted((root / "notebooks").glob("*.ipynb"))
+    paths = sorted((root / "notebooks").glob("*.ipynb")) if root else []
     return [Notebook(path) for path in paths if _NUMBERED.fullmatch(path.stem)]
 
 
@@ -100,15 +101,18 @@ def choose(texts: tuple[str, ...], root: Path | None) -> list[Notebook]:
         UsageError: for a name that nothing answers to, listing what exists.
     """
     known = numbered(root)
-    if not texts:
-        if not known:
-            raise UsageError("There are no notebooks here: run this in a checkout, or name a file.")
-        return known
-    chosen: dict[Path, Notebook] = {}
-    for text in texts:
-        for notebook in _named(text, known):
-            chosen[notebook.path] = notebook
-    return list(chosen.values())
+    if not texts and not known:
+        raise UsageError("There are no notebooks here: run this in a checkout, or name a file.")
+    named = [notebook for text in texts for notebook in _named(text, known)] if texts else known
+    return list({notebook.path: notebook for notebook in named}.values())
+
+
+def study(text: str, root: Path | None) -> Notebook | None:
+    """The run.ipynb of the study that a command line names, by folder or by name, if it is one."""
+    for folder in (Path(text), (root or Path()) / "studies" / text):
+        if (folder / "grid.yaml").is_file():
+            return Notebook((folder / "run.ipynb").resolve())
+    return None
 
 
 def _named(text: str, known: list[Notebook]) -> list[Notebook]:

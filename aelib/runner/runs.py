@@ -1,95 +1,104 @@
-"""Runs notebooks into a folder: skips what is done, and marks as done what is whole."""
+"""Keeps runs in a folder: skips what is done, tries lost ones again, marks what is whole."""
 
+import hashlib
 import json
 import shutil
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import asdict
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
+from aelib._files import write_whole
 from aelib.runner import UsageError
+from aelib.runner.execute import execute
 from aelib.runner.plan import Plan
-from aelib.runner.process import Ending, Stopped, Workers
 from aelib.runner.progress import Progress
-from aelib.runner.results import Outcome, collect, read_results, write_json
+from aelib.runner.results import Fault, Result, read_result
 from aelib.runner.table import checked, not_reached
-from aelib.runner.task import Fault, Task
+
+Start = Callable[[Plan], "Future[tuple[Result, str]]"]
 
 
 class Folder:
-    """The folder of one notebook in a run, and the files in it."""
+    """The folder of one run. What was whole stays until the next run is whole as well."""
 
-    def __init__(self, path: Path, stem: str):
-        self.path = path
-        self.executed = path / f"{stem}.ipynb"
-        self.events = path / "events.jsonl"
-        self.log = path / "kernel.log"
-        self.results = path / "results.json"
-        self.fault = path / "fault.json"
-        self.marker = path / "done.json"
+    def __init__(self, out: Path, plan: Plan):
+        self.path = out / plan.id
+        self.executed = self.path / f"{plan.notebook.path.stem}.ipynb"
+        self.results = self.path / "results.json"
+        self.fault = self.path / "fault.json"
+        self.marker = self.path / "done.json"
 
-    def clear(self) -> None:
-        """Removes what an earlier run left, the marker first, and nothing else."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        for file in (
-            self.marker,
-            self.fault,
-            self.results,
-            self.events,
-            self.log,
-            self.executed,
-        ):
-            file.unlink(missing_ok=True)
-
-    def done(self, fingerprint: str) -> Outcome | None:
-        """The outcome of an earlier run of exactly the same, if it finished."""
+    def done(self, fingerprint: str) -> Result | None:
+        """The result of an earlier run of exactly the same, if it is whole."""
         try:
             marker = json.loads(self.marker.read_text(encoding="utf-8"))
-            if marker["fingerprint"] != fingerprint or not self.executed.is_file():
+            if (marker["fingerprint"], marker["files"]) != (fingerprint, self._hashes()):
                 return None
-            return Outcome(self.path.name, read_results(self.results), marker["binding"])
+            result = read_result(self.results)
         except (OSError, ValueError, KeyError, TypeError, UsageError):
             return None
+        self.fault.unlink(missing_ok=True)
+        return result
+
+    def keep(self, result: Result, executed: str, fingerprint: str) -> None:
+        """Writes what a run left, each file whole; the marker, which counts, comes last."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if result.fault:
+            content = {**result.content, "binding": result.binding, "fault": asdict(result.fault)}
+            write_whole(self.fault, _json(content))
+            write_whole(self.fault.with_suffix(".ipynb"), executed)
+            return
+        write_whole(self.executed, executed)
+        write_whole(self.results, _json(result.content))
+        for file in (self.fault, self.fault.with_suffix(".ipynb")):
+            file.unlink(missing_ok=True)
+        marker = {
+            "fingerprint": fingerprint,
+            "files": self._hashes(),
+            "binding": result.binding,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        write_whole(self.marker, _json(marker))
+
+    def _hashes(self) -> dict[str, str]:
+        files = (self.executed, self.results)
+        return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
-def run(plans: list[Plan], out: Path, *, jobs: int, force: bool, cell_timeout: int):
-    """Runs `plans` into `out`, `jobs` at a time.
+@contextmanager
+def on_this_machine(
+    jobs: int, cell_timeout: int, threads: int | None, progress: Progress
+) -> Iterator[Start]:
+    """Runs `jobs` plans at a time, each on so many threads. Leaving it ends all of them."""
+    stopped = threading.Event()
 
-    Returns:
-        One `Outcome` for each plan, in order.
+    def start(plan: Plan) -> Future[tuple[Result, str]]:
+        return pool.submit(
+            execute, plan, cell_timeout, threads, progress.cell, lambda: not stopped.is_set()
+        )
+
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            yield start
+        finally:
+            stopped.set()
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Makes the folder of a run, for one command at a time.
 
     Raises:
-        UsageError: if `out` cannot be written, or another command is at work in it.
+        UsageError: if it cannot be written, or another command is at work in it.
     """
-    out = out.resolve()
-    for plan in plans:
-        if out / plan.name == plan.notebook.path.parent:
-            raise UsageError(f"The run would overwrite {plan.notebook.path}: choose another --out.")
-    lock = _lock(out)
-    outcomes: dict[str, Outcome] = {}
-    try:
-        # Innermost first: workers end before the pool waits for the threads that serve them.
-        with Progress(plans) as progress, ThreadPoolExecutor(jobs) as pool, Workers() as workers:
-            pending = {
-                pool.submit(_run_one, plan, out, force, cell_timeout, workers, progress)
-                for plan in plans
-            }
-            try:
-                while pending:
-                    finished, pending = wait(pending, 0.5, FIRST_COMPLETED)
-                    outcomes |= {item.result().name: item.result() for item in finished}
-                    progress.refresh()
-            finally:
-                for item in pending:
-                    item.cancel()
-    finally:
-        lock.release()
-    return [outcomes[plan.name] for plan in plans]
-
-
-def _lock(out: Path) -> FileLock:
     lock = FileLock(out / ".lock")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -99,80 +108,92 @@ def _lock(out: Path) -> FileLock:
             f"Another `aelib run` is at work in {out}: wait for it, or choose another --out."
         ) from None
     except OSError as error:
-        raise UsageError(f"The output folder {out} cannot be written: {error.strerror}.") from None
-    return lock
-
-
-def _run_one(
-    plan: Plan, out: Path, force: bool, cell_timeout: int, workers: Workers, progress: Progress
-) -> Outcome:
-    name = plan.name
-    folder = Folder(out / name, plan.notebook.path.stem)
-    fingerprint = plan.fingerprint()
-    earlier = None if force else folder.done(fingerprint)
-    if earlier:
-        progress.end(name, _verdict(earlier, "was done already"))
-        return earlier
-    progress.begin(name)
-    ending = Ending(0.0, None)
+        raise UsageError(f"The output folder {out} cannot be written or locked: {error}.") from None
     try:
-        folder.clear()
-        task = Task(
-            str(plan.notebook.path), str(folder.executed), plan.given, cell_timeout=cell_timeout
-        )
-        ending = workers.execute(
-            task, folder.events, folder.log, lambda *place: progress.cell(name, *place)
-        )
-        outcome = _finish(plan, folder, fingerprint, ending)
-    except Stopped:
-        raise
-    except OSError as error:
-        space = shutil.disk_usage(out).free / 1e6
-        reason = f"Its files cannot be written: {error}. Free space: {space:,.0f} MB."
-        outcome = _outcome(plan, folder, Ending(ending.seconds, Fault(reason)))
-    progress.end(name, _verdict(outcome, f"finished in {outcome.results['seconds']:.0f} s"))
-    return outcome
+        for part in out.rglob(".*.part"):  # of a command that was killed while it wrote
+            part.unlink()
+        yield
+    finally:
+        lock.release()
 
 
-def _finish(plan: Plan, folder: Folder, fingerprint: str, ending: Ending) -> Outcome:
-    """Writes what the notebook left; the marker, which counts, comes last."""
-    outcome = _outcome(plan, folder, ending)
-    if outcome.fault:
-        rest = {"binding": outcome.binding, "results": outcome.results}
-        write_json(folder.fault, asdict(outcome.fault) | rest)
-        return outcome
-    write_json(folder.results, outcome.results)
-    write_json(
-        folder.marker,
-        {
-            "fingerprint": fingerprint,
-            "binding": outcome.binding,
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        },
-    )
-    return outcome
+def run(
+    plans: list[Plan], out: Path, start: Start, progress: Progress, *, force: bool, tries: int = 1
+) -> list[Result]:
+    """Runs `plans` into `out`, a lost one up to `tries` times, and returns their results in order.
+
+    Raises:
+        UsageError: if a notebook would be overwritten.
+    """
+    results: dict[str, Result] = {}
+    pending: dict[Future, tuple[Plan, str, int]] = {}
+    for plan in plans:
+        folder, fingerprint = Folder(out, plan), plan.fingerprint()
+        if folder.executed == plan.notebook.path:
+            raise UsageError(f"The run would overwrite {folder.executed}: choose another --out.")
+        earlier = None if force else folder.done(fingerprint)
+        if earlier:
+            results[plan.id] = earlier
+            progress.end(plan, verdict(earlier, "was done already"))
+        else:
+            pending[start(plan)] = plan, fingerprint, 1
+    while pending:
+        finished, _ = wait(pending, 0.5, FIRST_COMPLETED)
+        for future in finished:
+            plan, fingerprint, count = pending.pop(future)
+            result = _kept(plan, future, Folder(out, plan), fingerprint)
+            if result.fault and result.fault.again and count < tries:
+                progress.again(plan, result.fault.headline)
+                pending[_started(start, plan)] = plan, fingerprint, count + 1
+                continue
+            results[plan.id] = result
+            progress.end(plan, verdict(result, f"finished in {result.seconds:.0f} s"))
+        progress.refresh()
+    return [results[plan.id] for plan in plans]
 
 
-def _outcome(plan: Plan, folder: Folder, ending: Ending) -> Outcome:
-    results, binding, message = collect(
-        folder.events,
-        notebook=plan.name,
-        profile=plan.profile,
-        parameters=plan.parameters,
-        seconds=ending.seconds,
-    )
-    fault = ending.fault
-    raised = (fault.reason, fault.cell) if fault else None
-    if message and raised == (f"ClaimFailed: {message}", plan.code_cells):
-        fault = None  # raised by claims.finish(): the notebook has come to its end
-    return Outcome(plan.name, results, binding, fault)
+def _started(start: Start, plan: Plan) -> Future:
+    try:
+        return start(plan)
+    except UsageError as error:  # the scheduler is gone: the run's fault, not the command line's
+        future: Future = Future()
+        future.set_exception(RuntimeError(str(error)))
+        return future
 
 
-def _verdict(outcome: Outcome, ending: str) -> str:
-    if outcome.fault:
-        ending = f"FAILED after {outcome.results['seconds']:.0f} s, {outcome.fault}"
+def verdict(result: Result, ending: str) -> str:
+    """How a run ended, in one line, and one block for each result that was not reached."""
+    if result.fault:
+        ending = f"FAILED after {result.seconds:.0f} s, {result.fault}"
     else:
-        ending += f", {checked([outcome])}"
-    for lines in not_reached(outcome):
+        ending += f", {checked([result])}"
+    for lines in not_reached(result):
         ending += "\nOne result was not reached: " + "\n    ".join(lines)
     return ending
+
+
+def _kept(plan: Plan, future: Future, folder: Folder, fingerprint: str) -> Result:
+    """What a run left, once it is in its folder."""
+    result, executed = Result(plan.name, plan.profile, plan.parameters), ""
+    try:
+        result, executed = future.result()
+        same = plan.fingerprint() == fingerprint  # else the library was changed meanwhile
+        folder.keep(result, executed, fingerprint if same else "")
+        return result
+    except OSError as error:
+        reason = f"Its files cannot be written: {error}. Free space: {_space(folder.path)} MB."
+    except Exception as error:  # of Dask: a dead worker, a lost connection
+        reason = f"{type(error).__name__}: {error}"
+    result = replace(result, fault=Fault(reason, again=True))
+    with suppress(OSError):
+        folder.keep(result, executed, "")
+    return result
+
+
+def _space(path: Path) -> str:
+    here = next((folder for folder in path.parents if folder.is_dir()), Path("/"))
+    return f"{shutil.disk_usage(here).free / 1e6:,.0f}"
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

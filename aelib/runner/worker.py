@@ -1,16 +1,16 @@
-"""Executes one notebook: a process of its own, `python -m aelib.runner.worker`.
+"""Executes one notebook: a process of its own, `python -m aelib.runner.worker FOLDER`.
 
-papermill changes the working directory of its process and leaks threads, so each notebook
-gets a fresh one. The command writes one line of JSON to the standard input, the task, and
-holds the other end open: when it closes, because the command was stopped or killed, the
-worker ends its kernel and itself. What happens is reported on the standard output, one JSON
-object a line; whatever the kernel itself prints goes to the standard error.
+papermill changes the working directory of its process and leaks threads, so each notebook gets a
+fresh one. FOLDER holds the task; the executed notebook, the cell it is at and how it ended are
+left there. The standard input is held open by whoever wants the result: when it closes, because
+that process stopped or was killed, the worker ends all that it has started, and itself.
 """
 
+import faulthandler
 import json
 import logging
 import os
-import re
+import shutil
 import signal
 import sys
 import threading
@@ -19,15 +19,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import papermill
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-from aelib.runner.task import Fault, Task
+from aelib._files import write_whole
+from aelib.runner.execute import MARK, end_all, last_lines
+from aelib.runner.results import Fault
 
-_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_LAST_LINES = 15
+_HUNG = 300  # seconds
 
 
 class NativeKernelManager(AsyncKernelManager):
@@ -40,123 +42,91 @@ class NativeKernelManager(AsyncKernelManager):
         NativeKernelManager.started = self
 
 
-def _kernel_process() -> Any:
-    manager = NativeKernelManager.started
-    return getattr(manager.provisioner, "process", None) if manager else None
+def run(folder: Path, task: dict[str, Any]) -> Fault | None:
+    """Executes a notebook and says what went wrong, if anything did."""
+    begun: list[Any] = []
 
+    def on_cell(cell, cell_index) -> None:
+        begun.append(cell)
+        with open(folder / "cells", "ab") as file:
+            file.write(b".")  # its size is the count
 
-def kill_kernel() -> None:
-    """Ends the kernel, and what it has started, at once."""
-    process = _kernel_process()
-    if process is None:
-        return
+    def fault(reason: str, trace: str = "", again: bool = False) -> Fault:
+        if not begun:
+            return Fault(reason, again=again)
+        texts = [output.get("text", "") for output in begun[-1].get("outputs", [])]
+        source = next(line for line in begun[-1].source.splitlines() if line.strip())
+        return Fault(reason, len(begun), source, last_lines("".join(texts) + trace), again)
+
     try:
-        if hasattr(os, "killpg"):  # a kernel leads its own process group
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    except OSError:
-        pass  # it has ended already
-
-
-class Execution:
-    """One notebook being executed: knows the cell it is at."""
-
-    def __init__(self, task: Task, report):
-        self._task = task
-        self._report = report
-        self._notebook: Any = None
-        self._cell: Any = None
-        self._count = 0
-
-    def run(self) -> Fault | None:
-        """Executes the notebook and says what went wrong, if anything did."""
-        task = self._task
-        try:
-            notebook = papermill.execute_notebook(
-                task.notebook,
-                task.output,
-                task.parameters,
-                kernel_name="python3",
-                progress_bar=False,
-                cwd=str(Path(task.notebook).parent),
-                start_timeout=120,
-                execution_timeout=task.cell_timeout,
-                iopub_timeout=60,
-                kernel_manager_class=NativeKernelManager,
-                on_notebook_start=self._on_start,
-                on_cell_execute=self._on_cell,
-            )
-        except papermill.PapermillExecutionError as error:
-            trace = _ESCAPES.sub("", "\n".join(error.traceback))
-            reason = f"{error.ename}: {_ESCAPES.sub('', error.evalue)}"
-            return self._fault(reason, trace)
-        except DeadKernelError:
-            return self._fault(f"The kernel died, {_exit_status()}.")
-        except CellTimeoutError:
-            return self._fault(f"The cell took longer than {task.cell_timeout} s.")
-        except Exception as error:
-            return self._fault(f"{type(error).__name__}: {error}")
-        # papermill calls a notebook complete that left early, by sys.exit(), too.
-        left = [cell for cell in notebook.cells if _is_code(cell) and not cell.execution_count]
-        if left:
-            return self._fault(f"The notebook ended early: {len(left)} cells did not run.")
-        return None
-
-    def _on_start(self, notebook) -> None:
-        self._notebook = notebook
-
-    def _on_cell(self, cell, cell_index) -> None:
-        self._cell = cell
-        self._count += 1
-        total = sum(map(_is_code, self._notebook.cells))
-        self._report(kind="cell", cell=self._count, cells=total)
-
-    def _fault(self, reason: str, trace: str = "") -> Fault:
-        if self._cell is None:
-            return Fault(reason)
-        texts = [output.get("text", "") for output in self._cell.get("outputs", [])]
-        lines = ("".join(texts) + trace).rstrip().splitlines()
-        source = next(line for line in self._cell.source.splitlines() if line.strip())
-        return Fault(reason, self._count, source, "\n".join(lines[-_LAST_LINES:]))
+        notebook = papermill.execute_notebook(
+            nbformat.reads(task["text"], 4),
+            str(folder / "executed.ipynb"),
+            task["given"],
+            kernel_name="python3",
+            language="python",  # also of a notebook that does not say
+            progress_bar=False,
+            cwd=task["cwd"],
+            start_timeout=120,
+            execution_timeout=task["cell_timeout"],
+            iopub_timeout=60,
+            kernel_manager_class=NativeKernelManager,
+            on_cell_execute=on_cell,
+        )
+    except papermill.PapermillExecutionError as error:
+        return fault(f"{error.ename}: {last_lines(error.evalue)}", "\n".join(error.traceback))
+    except DeadKernelError:
+        return fault(f"The kernel died, {_exit_status()}.", again=True)
+    except CellTimeoutError:
+        return fault(f"The cell took longer than {task['cell_timeout']} s.", again=True)
+    except Exception as error:
+        again = isinstance(error, OSError | RuntimeError)
+        return fault(f"{type(error).__name__}: {last_lines(str(error))}", again=again)
+    # papermill calls a notebook complete that left early, by sys.exit(), too.
+    left = sum(_is_code(cell) and not cell.execution_count for cell in notebook.cells)
+    return fault(f"The notebook ended early: {left} cells did not run.") if left else None
 
 
 def _exit_status() -> str:
-    status = _kernel_process().poll()
-    if status is not None and status < 0:
-        name = signal.Signals(-status).name
-        return f"ended by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
-    return f"with exit status {status}"
+    manager = NativeKernelManager.started
+    process = getattr(manager.provisioner, "process", None) if manager else None
+    status = process.poll() if process else None
+    if status is None or status >= 0:
+        return f"with exit status {status}"
+    name = signal.Signals(-status).name
+    return f"ended by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
 
 
 def _is_code(cell) -> bool:
     return cell.cell_type == "code" and bool(cell.source.strip())
 
 
-def _end_with_command() -> None:
+def _beat() -> None:
+    """Ends this process, with its traceback in the log, if no Python runs in it any more."""
+    while True:
+        faulthandler.dump_traceback_later(_HUNG, exit=True)
+        time.sleep(_HUNG / 10)
+
+
+def _end_with_the_other(folder: Path) -> None:
     while os.read(0, 1):  # not through sys.stdin, whose lock would be held at exit
         pass
-    kill_kernel()
+    end_all(os.environ[MARK])
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(3)
 
 
 def main() -> None:
-    # The kernel inherits the standard output: keep it for reports, and give it the error's.
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+    folder = Path(sys.argv[1])
+    threading.Thread(target=_end_with_the_other, args=[folder], daemon=True).start()
+    threading.Thread(target=_beat, daemon=True).start()
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would say is reported
-    task = Task(**json.loads(sys.stdin.buffer.readline()))
-    threading.Thread(target=_end_with_command, daemon=True).start()
-
-    def report(**event) -> None:
-        channel.write(json.dumps(event) + "\n")
-        channel.flush()
-
+    task = json.loads((folder / "task.json").read_text(encoding="utf-8"))
     start = time.perf_counter()
-    fault = Execution(task, report).run()
-    kill_kernel()
+    fault = run(folder, task)
     seconds = round(time.perf_counter() - start, 1)
-    report(kind="end", seconds=seconds, fault=asdict(fault) if fault else None)
+    end = {"seconds": seconds, "fault": asdict(fault) if fault else None}
+    write_whole(folder / "end.json", json.dumps(end))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
-"""`python -m aelib.runner.render`: what is stored, and what is refused."""
+"""`python tools/render.py`: what is stored, and what is refused."""
 
+import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
 from tiny_notebooks import BEGIN, write_notebook
 
+TOOL = Path(__file__).parents[2] / "tools" / "render.py"
 SOURCES = [
     BEGIN,
     "import sys\nprint('litter', file=sys.stderr)\nprint('0 %\\r100 %')\nprint('kept')\n1 + 1",
@@ -16,7 +19,7 @@ ON_MNIST = 'profile: str = "quick"\nseed: int = 0\ndataset: str = "mnist"'
 
 
 def render(folder) -> tuple[int, str]:
-    command = [sys.executable, "-m", "aelib.runner.render", "--jobs", "2"]
+    command = [sys.executable, TOOL, "--jobs", "2"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
     return done.returncode, done.stdout + done.stderr
 
@@ -68,10 +71,13 @@ def test_stores_outputs_without_litter_and_refuses_what_is_not_from_mnist(tmp_pa
 @pytest.mark.parametrize("change", ["source", "id"])
 def test_refuses_a_notebook_that_was_changed_while_it_ran(change):
     from aelib.runner import UsageError
-    from aelib.runner.render import normalised
+
+    spec = importlib.util.spec_from_file_location("render", TOOL)
+    render = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(render)
 
     cell = nbformat.v4.new_code_cell("1")
     before = nbformat.v4.new_notebook(cells=[cell])
     after = nbformat.v4.new_notebook(cells=[{**cell, change: "2"}])
     with pytest.raises(UsageError):
-        normalised(before, nbformat.from_dict(after))
+        render.normalised(before, nbformat.from_dict(after))

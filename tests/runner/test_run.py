@@ -186,12 +186,13 @@ def test_the_fingerprint_changes_with_all_that_results_depend_on(house, monkeypa
     def fingerprint(*pairs, profile="quick"):
         return Plan(Notebook(path), profile, dict(pairs)).fingerprint()
 
-    first = fingerprint()
-    assert fingerprint() == first
-    changed = [fingerprint(("epochs", 4)), fingerprint(profile="full")]
     monkeypatch.setenv("AELIB_DATA_DIR", str(house))
+    first = fingerprint()
+    on_mnist = fingerprint(("dataset", "mnist"))
     (house / "mnist.npz").touch()
-    changed.append(fingerprint())
+    assert fingerprint() == first, "a dataset that it does not use is no matter"
+    changed = [on_mnist, fingerprint(("dataset", "mnist"))]
+    changed += [fingerprint(("epochs", 4)), fingerprint(profile="full")]
     own = house / "mine.npz"
     for content in ("a", "ab"):
         own.write_text(content)
@@ -203,7 +204,7 @@ def test_the_fingerprint_changes_with_all_that_results_depend_on(house, monkeypa
         changed.append(fingerprint(("dataset", str(folder.parent))))
     write_notebook(path, "2")
     changed.append(fingerprint())
-    assert len({first, *changed}) == 9
+    assert len({first, *changed}) == 10
 
 
 def test_a_folder_of_images_is_a_dataset(house):
@@ -328,8 +329,12 @@ def test_a_parameter_goes_to_the_notebooks_that_have_it(house):
     assert status == 0, output
 
 
-def test_list_names_title_question_parameters_and_minutes(house):
+def test_list_names_title_and_question_and_of_one_the_parameters(house):
     status, output = aelib("list", cwd=house)
-    assert status == 0
-    for text in ("01_good", "Does it run?", "rate: float = 0.5  # a share"):
-        assert text in output
+    assert status == 0 and "01_good" in output and "Does it run?" in output
+    assert "rate" not in output
+    results = house / "runs" / "quick" / "01_good" / "results.json"
+    results.parent.mkdir(parents=True)
+    results.write_text("damaged")
+    status, output = aelib("list", "1", cwd=house)
+    assert status == 0 and "      rate: float = 0.5  # a share\n" in output

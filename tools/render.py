@@ -1,4 +1,4 @@
-"""Makes the stored outputs: `python -m aelib.runner.render`, which `make render` calls.
+"""Makes the stored outputs: `python tools/render.py [NOTEBOOK]...`, which `make render` calls.
 
 Executes notebooks and their solutions in the quick profile and writes them back in place,
 in a form that depends on nothing but the source, the data and the library.
@@ -14,12 +14,13 @@ from aelib._files import write_whole
 from aelib.runner import UsageError
 from aelib.runner.notebooks import Notebook, checkout, choose
 from aelib.runner.plan import make_plans, resolve_data_folder
-from aelib.runner.results import Outcome
-from aelib.runner.runs import Folder, run
+from aelib.runner.progress import Progress
+from aelib.runner.results import Result
+from aelib.runner.runs import Folder, locked, on_this_machine, run
 
-_DATASETS = {"mnist", "faces"}  # stored outputs show the real MNIST and the embedded faces
-_LARGEST = 1_000_000  # bytes
-_WIDGET = "application/vnd.jupyter.widget-view+json"
+DATASETS = {"mnist", "faces"}  # stored outputs show the real MNIST and the embedded faces
+LARGEST = 1_000_000  # bytes
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def normalised(
@@ -54,7 +55,7 @@ def _outputs(outputs: list, count: int | None) -> list:
     for output in outputs:
         if output.output_type == "error":
             raise UsageError(f"cell [{count}] stores an error: {output.ename}")
-        if output.get("name") == "stderr" or _WIDGET in output.get("data", {}):
+        if output.get("name") == "stderr" or WIDGET in output.get("data", {}):
             continue
         if output.output_type == "execute_result":
             output.execution_count = count
@@ -70,19 +71,18 @@ def _outputs(outputs: list, count: int | None) -> list:
     return kept
 
 
-def _write_back(notebook: Notebook, outcome: Outcome, executed: Path) -> None:
+def write_back(notebook: Notebook, result: Result, executed: Path) -> None:
     """Replaces the notebook's file by its rendered form, or says why not."""
-    results = outcome.results
-    if not outcome.ok:
+    if not result.ok:
         raise UsageError("it did not finish, or a claim does not hold")
-    used = set(results["dataset"])
-    if not used or not used <= _DATASETS:
+    used = set(result.dataset)
+    if not used or not used <= DATASETS:
         named = " and ".join(sorted(used)) or "none, as far as claims.begin() was told"
         raise UsageError(f"stored outputs come from the real MNIST. Data used: {named}")
     rendered = normalised(nbformat.read(notebook.path, 4), nbformat.read(executed, 4))
     text = nbformat.writes(rendered) + "\n"
-    if len(text.encode()) >= _LARGEST:
-        raise UsageError(f"it has {len(text.encode()):,} bytes, {_LARGEST:,} are too many")
+    if len(text.encode()) >= LARGEST:
+        raise UsageError(f"it has {len(text.encode()):,} bytes, {LARGEST:,} are too many")
     write_whole(notebook.path, text)
 
 
@@ -93,6 +93,7 @@ def _write_back(notebook: Notebook, outcome: Outcome, executed: Path) -> None:
 def main(names, jobs, out) -> None:
     """Executes notebooks, and their solutions, and stores their outputs in place."""
     root = checkout()
+    out = (out or (root or Path.cwd()) / "runs" / "render").absolute()
     try:
         resolve_data_folder()
         notebooks = choose(names, root)
@@ -100,20 +101,20 @@ def main(names, jobs, out) -> None:
             solutions = notebook.path.parent / "solutions" / notebook.path.name
             if solutions.is_file():
                 notebooks.append(Notebook(solutions))
-        plans = make_plans(notebooks, "quick", ())
-        out = out or (root or Path.cwd()) / "runs" / "render"
-        outcomes = run(plans, out, jobs=jobs, force=False, cell_timeout=600)
+        plans = make_plans(notebooks, "quick", [])
+        with Progress(plans) as progress, locked(out):
+            with on_this_machine(jobs, 600, None, progress) as start:
+                results = run(plans, out, start, progress, force=False)
     except UsageError as refusal:
         raise click.UsageError(str(refusal)) from None
     refusals = 0
-    for notebook, outcome in zip(notebooks, outcomes, strict=True):
-        folder = Folder(out / notebook.name, notebook.path.stem)
+    for plan, result in zip(plans, results, strict=True):
         try:
-            _write_back(notebook, outcome, folder.executed)
-            click.echo(f"✓ {notebook.name}")
+            write_back(plan.notebook, result, Folder(out, plan).executed)
+            click.echo(f"✓ {plan.name}")
         except UsageError as refusal:
             refusals += 1
-            click.echo(f"✗ {notebook.name} is left as it was: {refusal}")
+            click.echo(f"✗ {plan.name} is left as it was: {refusal}")
     sys.exit(1 if refusals else 0)
 
 
