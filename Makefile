@@ -39,7 +39,7 @@ full: $(VENV)/installed  ## published sizes on real data; hours
 	-$(BIN)/aelib run 11 --profile full --part lossless
 	mkdir -p results
 	for folder in runs/full/*/; do cp $$folder/results.json results/$$(basename $$folder).json; done
-	$(BIN)/aelib report results --readme README.md
+	$(BIN)/python tools/results_table.py results README.md
 	$(BIN)/python tools/picture.py runs/full/00_start_here/00_start_here.ipynb
 
 # Datasets that the notebooks were written for; 10 needs faces.

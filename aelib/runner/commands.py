@@ -196,19 +196,12 @@ def _write_page(out: Path, results: list[Any]) -> None:
 
 @main.command(short_help="Make the page of a finished run again.")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--readme", type=click.Path(path_type=Path), help="Rewrite the table in this file.")
-def report(folder, readme) -> None:
-    """Makes index.html from the results in FOLDER again and prints the table of claims.
-
-    With --readme it also rewrites the table "here / in the paper" that stands in that Markdown
-    file between the lines `<!-- results -->` and `<!-- /results -->`.
-    """
-    from aelib.runner.report import read_run, update_readme
+def report(folder) -> None:
+    """Makes index.html from the results in FOLDER again and prints the table of claims."""
+    from aelib.runner.report import read_run
     from aelib.runner.table import claims_table, run_summary
 
     results = read_run(folder)
-    if readme:
-        update_readme(readme, results)
     click.echo(f"{claims_table(results)}\n\n{run_summary(results)}")
     _write_page(folder, results)
 

@@ -1,4 +1,4 @@
-"""The page of a run, `index.html`, and the table of results in README.md."""
+"""The page of a run, `index.html`, and a page of each executed notebook."""
 
 import base64
 import io
@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import StrictUndefined, Template
 
 from aelib._files import write_whole
-from aelib._format import FORMULA, format_number, mark, printable
+from aelib._format import FORMULA, format_number, mark
 from aelib.published import PUBLISHED
 from aelib.runner import UsageError, table
 from aelib.runner.notebooks import Notebook, checkout, numbered
@@ -21,7 +21,6 @@ from aelib.runner.plan import digest
 from aelib.runner.results import Result, read_result
 
 _LONG = 500_000  # characters, five times a lesson's: more take minutes to convert
-_README_PART = re.compile(r"(<!-- results -->(\r?\n)).*?(<!-- /results -->)", re.DOTALL)
 
 
 def read_run(folder: Path) -> list[Result]:
@@ -57,33 +56,6 @@ def write_index(folder: Path, results: list[Result]) -> Path:
     except OSError as error:
         raise UsageError(f"The report cannot be written: {error}.") from None
     return path
-
-
-def update_readme(path: Path, results: list[Result]) -> None:
-    """Puts the table of records between `<!-- results -->` and `<!-- /results -->`.
-
-    Raises:
-        UsageError: if the file cannot be read or written, or has no such place.
-    """
-    rows = ["| notebook | record | unit | here | in the paper | source |"]
-    rows += ["|---|---|---|---:|---:|---|"]
-    for result in results:
-        for record in result.records:
-            value, source = PUBLISHED.get(record.name, (None, ""))
-            cells = [result.notebook, f"`{record.name}`", record.unit, table.number(record.value)]
-            cells = [printable(cell) for cell in (*cells, table.number(value), source)]
-            row = " | ".join(re.sub(r"([\\|])", r"\\\1", cell) for cell in cells)
-            rows.append(f"| {row} |".replace("<!--", "&lt;!--"))
-    try:
-        text = path.read_bytes().decode()
-        changed, count = _README_PART.subn(lambda m: m[1] + m[2].join([*rows, m[3]]), text)
-        if count != 1:
-            places = "one line `<!-- results -->` and, after it, one `<!-- /results -->`"
-            raise ValueError(f"It needs {places}. Received: {count} such pairs")
-        if changed != text:
-            write_whole(path.resolve(), changed)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be rewritten. {error}") from None
 
 
 class _Executed(Notebook):

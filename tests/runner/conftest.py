@@ -1,9 +1,10 @@
 """The folder in which the command's tests work."""
 
+import json
 from pathlib import Path
 
 import pytest
-from tiny_notebooks import BEGIN, write_notebook
+from tiny_notebooks import BEGIN, RESULTS, write_notebook
 
 
 @pytest.fixture
@@ -17,3 +18,12 @@ def house(tmp_path: Path) -> Path:
         "claims.record('own', rate, unit='share')",
     )
     return tmp_path
+
+
+@pytest.fixture
+def results(tmp_path):
+    """The tracked folder of results: one file for each notebook."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (folder / "02_pca.json").write_text(json.dumps(RESULTS))
+    return folder

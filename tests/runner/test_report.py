@@ -1,4 +1,4 @@
-"""`aelib report`: the page, the table in README.md, and files that are none of ours."""
+"""`aelib report`: the page, and files that are none of ours."""
 
 import base64
 import io
@@ -10,48 +10,13 @@ from types import SimpleNamespace
 import nbformat.v4
 import pytest
 from PIL import Image
-from tiny_notebooks import aelib
+from tiny_notebooks import RESULTS, aelib
 
 from aelib.runner.notebooks import Notebook
 from aelib.runner.plan import Plan
-from aelib.runner.report import read_run, update_readme, write_index
+from aelib.runner.report import read_run, write_index
 from aelib.runner.results import Result
 from aelib.runner.table import data_found
-
-RESULTS = {
-    "notebook": "02_pca",
-    "profile": "full",
-    "parameters": {"seed": 0},
-    "dataset": ["mnist"],
-    "device": "CPU",
-    "versions": {"keras": "3.15.1"},
-    "seconds": 125.0,
-    "claims": [
-        {
-            "statement": "Eight <b>numbers</b> | leave little",
-            "measured": 29.351,
-            "relation": "<=",
-            "bound": 29.4,
-            "baseline": 52.7,
-            "unit": "squared error",
-            "source": "",
-            "holds": True,
-        }
-    ],
-    "records": [
-        {"name": "pca_sse_8", "value": 29.351, "unit": "squared error"},
-        {"name": "own", "value": 0.5, "unit": "a|b"},
-    ],
-}
-
-
-@pytest.fixture
-def results(tmp_path):
-    """The tracked folder of results: one file for each notebook."""
-    folder = tmp_path / "results"
-    folder.mkdir()
-    (folder / "02_pca.json").write_text(json.dumps(RESULTS))
-    return folder
 
 
 def test_writes_a_page_from_either_layout_and_escapes_what_it_shows(results, tmp_path):
@@ -319,58 +284,6 @@ def test_only_what_failed_is_a_switch_that_needs_no_script(results):
     assert "main:has(#failed:checked) .whole { display: none; }" in page
     assert '<article id="02_pca" class="whole">' in page and '<article id="03_other">' in page
     assert "<script" not in page and "<th></th>" not in page
-
-
-def test_rewrites_the_table_in_a_readme_and_nothing_else(results, tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter | \\1\n")
-    assert aelib("report", results, "--readme", readme, cwd=tmp_path)[0] == 0
-    text = readme.read_text()
-    assert "| 02_pca | `pca_sse_8` | squared error | 29.35 | 29.35 | recounted on MNIST |" in text
-    assert "| a\\|b | 0.5000 |  |  |" in text and "old" not in text
-    assert text.startswith("before\n") and text.endswith("after | \\1\n")
-    assert aelib("report", results, "--readme", readme, cwd=tmp_path)[0] == 0
-    assert readme.read_text() == text
-
-    for text in ("no place for it", "<!-- results -->\n<!-- /results -->\n" * 2):
-        readme.write_text(text)
-        status, output = aelib("report", results, "--readme", readme, cwd=tmp_path)
-        assert status == 2 and "<!-- results -->" in output and readme.read_text() == text
-    for damaged in (lambda: readme.write_bytes(b"\xff"), readme.unlink):
-        damaged()
-        status, output = aelib("report", results, "--readme", readme, cwd=tmp_path)
-        assert status == 2 and "README.md" in output and "Traceback" not in output
-
-
-BREAKING = ["a\nb", "a\r\n| b |", "a|b", "a\\|b", "a\\", "<!-- /results -->", "\u2028", "\ud800"]
-
-
-@pytest.mark.parametrize("text", BREAKING)
-@pytest.mark.parametrize("place", ["unit", "name", "notebook"])
-def test_no_text_breaks_the_table_in_a_readme(results, tmp_path, text, place):
-    content = json.loads(json.dumps(RESULTS))
-    (content if place == "notebook" else content["records"][0])[place] = text
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- results -->\n<!-- /results -->\nafter\n")
-    (results / "02_pca.json").write_text(json.dumps(content))
-    run = read_run(results)
-    update_readme(readme, run)
-    once = readme.read_text()
-    update_readme(readme, run)
-    assert readme.read_text() == once and len(once.splitlines()) == 8
-    cells = [re.split(r"(?<!\\)(?:\\\\)*\|", line) for line in once.splitlines()[2:6]]
-    assert [len(row) for row in cells] == [8] * 4
-
-
-def test_a_readme_keeps_its_line_ends_its_link_and_its_mode(results, tmp_path):
-    readme, link = tmp_path / "README.md", tmp_path / "link.md"
-    readme.write_bytes(b"before\r\n<!-- results -->\r\nold\r\n<!-- /results -->\r\nafter\n")
-    readme.chmod(0o640)
-    link.symlink_to("README.md")
-    update_readme(link, read_run(results))
-    content = readme.read_bytes()
-    assert b"pca_sse_8" in content and content.count(b"\r\n") == content.count(b"\n") - 1
-    assert link.is_symlink() and readme.stat().st_mode & 0o777 == 0o640
 
 
 def tampered(**changes) -> str:
