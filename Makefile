@@ -23,7 +23,7 @@ test: $(VENV)/installed  ## everything that CI runs, in under 30 minutes
 	$(BIN)/mypy
 	$(BIN)/aelib run 00 03 07 08 -p dataset digits --out runs/digits --force --jobs 2
 	$(ONE_CORE) $(BIN)/pytest -n 2 --dist loadscope $(NBVAL) notebooks/*.ipynb notebooks/solutions/*.ipynb
-	$(ONE_CORE) $(BIN)/pytest -n 2 --dist loadfile --count-skips tests
+	$(ONE_CORE) $(BIN)/pytest -n 3 --dist loadfile --count-skips tests
 
 lab: $(VENV)/installed  ## JupyterLab with the notebooks
 	$(BIN)/jupyter lab notebooks
