@@ -15,9 +15,10 @@ if os.environ.get("AELIB_VERBOSE") != "1":
 if TYPE_CHECKING:
     # isort: off
     from aelib import autoencoder, bits_back, claims, compression, contractive, data, denoising
-    from aelib import disentanglement, information, ladder, latent, losses, metrics, noise, pca
-    from aelib import plots, published, recipes, retrieval, sampling, semi_supervised, sparse
-    from aelib import stacked, tied, total_correlation, training, variational
+    from aelib import diagram, disentanglement, explorer, information, ladder, latent, losses
+    from aelib import metrics, noise, pca, plots, published, recipes, retrieval, sampling
+    from aelib import semi_supervised, sparse, stacked, tied, total_correlation, training
+    from aelib import variational
     from aelib.autoencoder import load_model
     # isort: on
 
@@ -28,7 +29,7 @@ MODULES = (
     "_settings losses tied _inputs _loss_checks _loading autoencoder sparse denoising "
     "contractive stacked _partly_labelled _ladder_layers "
     "ladder semi_supervised sampling variational latent retrieval _container bits_back "
-    "compression total_correlation disentanglement recipes metrics plots"
+    "compression total_correlation disentanglement recipes metrics diagram explorer plots"
 ).split()
 
 __all__ = [*(name for name in MODULES if name[0] != "_"), "__version__", "load_model", "start"]

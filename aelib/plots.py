@@ -1,4 +1,4 @@
-"""Figures in one style: rows and sheets of images, maps of codes.
+"""Figures in one style: rows and sheets of images, maps of codes, diagrams, an explorer.
 
 In a notebook, call `use_style` once and end a cell that draws with a semicolon.
 """
@@ -20,13 +20,15 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from aelib._checks import array, same_length, whole
+from aelib.diagram import diagram as diagram  # a public name here too
+from aelib.explorer import CLASSES, densest
+from aelib.explorer import explorer as explorer  # a public name here too
 
 # Okabe and Ito's colours, with a contrast of 3 or more on white.
 GREY = "#767676"  # the plain method
 BLUE = "#0072b2"  # the method of the lesson
 ORANGE = "#d55e00"  # PCA or another baseline
 GREEN = "#009e73"  # a third method
-CLASSES = tuple(mpl.color_sequences["tab10"])
 COLOUR_MAP = "viridis"  # for quantities: dark to light in equal steps
 SIGNED = LinearSegmentedColormap.from_list("blue to red", ["#053e7f", "white", "#9e0d14"])
 
@@ -121,7 +123,7 @@ def code_map(axes: Axes, codes: ArrayLike, labels: ArrayLike, *, title: str) -> 
     axes.scatter(codes[:, 0], codes[:, 1], c=colours, s=size, alpha=0.75, lw=0)
     for index, name in enumerate(classes if len(classes) <= 20 else ()):
         disc = {"boxstyle": "circle,pad=0.2", "fc": "white", "ec": CLASSES[index % len(CLASSES)]}
-        x, y = _densest(codes[number == index], codes.std(axis=0))
+        x, y = densest(codes[number == index], codes.std(axis=0))
         axes.text(x, y, str(name), ha="center", va="center", fontweight="bold", bbox=disc)
     axes.set(title=title, xlabel="first dimension of the code", ylabel="second dimension")
     return axes
@@ -151,14 +153,6 @@ def _finished(figure: Figure, image: AxesImage, title: str, content: str) -> Fig
         bar.set_ticklabels(["-max", "0", "max"])
     figure.suptitle(title, x=0.01, ha="left", wrap=True)
     return describe(figure, _plain(f"{title}. {content}."))
-
-
-def _densest(points: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """The point with the most others around it, by a Gaussian kernel."""
-    points = points[:: -(-len(points) // 1000)]
-    scaled = points / np.where(spread > 0, spread, 1)
-    squared = np.square(scaled[:, None] - scaled).sum(axis=2)
-    return points[np.exp(-0.5 * squared / 0.15**2).sum(axis=1).argmax()]
 
 
 def _png(figure: Figure):
