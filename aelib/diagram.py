@@ -119,6 +119,8 @@ def diagram(model: Any, decoder: Any = None) -> Diagram:
 
 def chain(part: Any) -> list:
     """The layers inside a model, at any depth, in order; of a layer itself."""
+    if type(part).__name__ == "InputLayer":
+        return []
     inside = getattr(part, "layers", None)
     return [part] if inside is None else [one for child in inside for one in chain(child)]
 

@@ -23,9 +23,9 @@ from aelib.diagram import chain
 
 CLASSES = tuple(mpl.color_sequences["tab10"])
 ACTIVATIONS = ("linear", "relu", "gelu", "tanh", "sigmoid", "softplus")
-_SAME = ("InputLayer", "Reshape", "Flatten", "Identity", "Dropout", "GaussianNoise")
-_POINTS = 2000  # are drawn at most
-_GRID = 11  # images across the static picture
+_SAME = ("Reshape", "Flatten", "Identity", "Dropout", "GaussianNoise")
+_POINTS = 1500  # are drawn at most
+_GRID = 10  # images across the static picture
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title>
@@ -140,7 +140,7 @@ def explorer(
     arrays = {"limits": ends, "start": start, "origin": base, "directions": axes}
     config |= {name: values.tolist() for name, values in arrays.items()}
     config |= _scatter(values, labels, ends)
-    data = json.dumps(config).replace("<", "\\u003c")  # no end of the script
+    data = json.dumps(config, separators=(",", ":")).replace("<", "\\u003c")  # no end of the script
     png, content = _sheet(decode, start, ends, names, paper)
     alt = f"{title}. {content}"
     page = _HTML.format(
@@ -276,7 +276,7 @@ def _sheet(
     pixels = np.rint(255 * (1 - sheet if paper else sheet)).astype("uint8")
     png = BytesIO()
     picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
-    picture.quantize(32 if channels == 1 else 128).save(png, "png", optimize=True)
+    picture.quantize(16 if channels == 1 else 128).save(png, "png", optimize=True)
     return png.getvalue(), f"{lines} x {columns} images that the decoder draws: {content}."
 
 
