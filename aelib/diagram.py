@@ -53,7 +53,8 @@ class Diagram:
         # JupyterLab shows SVG without an alternative text, and not before the notebook is trusted.
         data = base64.b64encode(self.svg.encode()).decode()
         image = f'<img src="data:image/svg+xml;base64,{data}" alt="{html.escape(self.alt)}"'
-        page = f'<div style="overflow-x: auto">{image} style="max-width: max(100%, 32rem)"></div>'
+        image += ' style="max-width: max(100%, 512px)">'  # narrower, its text is too small
+        page = f'<div tabindex="0" style="overflow-x: auto">{image}</div>'
         return {"text/html": page, "text/plain": self.alt}
 
 

@@ -39,12 +39,12 @@ function decoder(layers) {
 }
 
 const STYLE = `
-  :host { display: block; max-width: 50rem; line-height: 1.4 }
-  .box { display: flex; flex-wrap: wrap; gap: 0.75rem 1.5rem; align-items: flex-start }
+  :host { display: block; max-width: 800px; line-height: 1.4 }
+  .box { display: flex; flex-wrap: wrap; gap: 12px 24px; align-items: flex-start }
   .title, output, .hint { flex: 1 0 100% }
   .title { font-weight: bold }
   .hint { font-size: 0.9em; opacity: 0.8 }
-  .plane { position: relative; flex: 1 1 16rem; max-width: 26rem; aspect-ratio: 1;
+  .plane { position: relative; flex: 1 1 256px; max-width: 416px; aspect-ratio: 1;
            touch-action: none; cursor: crosshair }
   .plane, canvas { border: 1px solid rgb(128 128 128 / 0.6); border-radius: 4px }
   .plane svg { display: block; width: 100%; height: 100%; overflow: visible }
@@ -53,10 +53,10 @@ const STYLE = `
   .plane .disc { fill: white; fill-opacity: 1; stroke-width: 5 }
   .point { position: absolute; width: 14px; height: 14px; margin: -10px; border: 3px solid black;
            outline: 3px solid white; border-radius: 50%; will-change: left, top }
-  .sliders { flex: 1 1 16rem; max-width: 26rem; display: grid; gap: 0.5rem }
+  .sliders { flex: 1 1 256px; max-width: 416px; display: grid; gap: 8px }
   .sliders input { display: block; width: 100%; margin: 0; accent-color: #2b8fd6 }
   :focus-visible { outline: 3px solid #2b8fd6; outline-offset: 2px }
-  canvas { flex: 0 1 18rem; min-width: 12rem; width: 18rem; image-rendering: pixelated }
+  canvas { flex: 0 1 288px; min-width: 192px; width: 288px; image-rendering: pixelated }
 `;
 
 function add(parent, tag, attributes = {}, text = "") {

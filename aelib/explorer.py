@@ -30,8 +30,9 @@ _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title>
 <style>:root {{ color-scheme: light dark; font-family: system-ui, sans-serif }}</style>
+<main>
 {html}
-</html>
+</main></html>
 """
 _HTML = """<div data-aelib-explorer="{id}" data-lm-suppress-shortcuts="true">
 <img src="data:image/png;base64,{png}" alt="{alt}" width="560" style="max-width: 100%">
@@ -103,6 +104,15 @@ def explorer(
 
     Raises:
         ValueError: also if the decoder has a layer that the page cannot run.
+
+    Example:
+
+    ```python
+    from aelib import plots, recipes
+
+    _, decoder = recipes.dense((8, 8, 1), [16], code_dim=2)
+    plots.explorer(decoder, title="Two numbers make an image").save("explorer.html")
+    ```
     """
     part = layer("decoder", getattr(decoder, "decoder", decoder))
     shape = getattr(part, "input_shape", None)
@@ -208,8 +218,8 @@ def _written(layer: Any, rank: int) -> list[dict]:
         received = f"layer {layer.name!r}, a {type(layer).__name__}"
         raise ValueError(f"{expected}. Received: {received}")
     kernel = keras.ops.convert_to_numpy(layer.kernel).astype("float32")
-    step = np.abs(kernel).max(axis=0) / 32767
-    step[step == 0] = 1
+    kernel = array(f"{layer.name}.kernel", kernel)
+    step = np.abs(kernel).max(axis=0).clip(1e-30) / 32767  # above 0
     bias = np.zeros(len(step)) if layer.bias is None else keras.ops.convert_to_numpy(layer.bias)
     arrays = {"kernel": np.rint(kernel / step).astype("<i2"), "step": step, "bias": bias}
     arrays |= {name: arrays[name].astype("<f4") for name in ("step", "bias")}

@@ -120,6 +120,7 @@ def spread(model):
     return model
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_the_page_draws_what_keras_draws(activation):
     keras.utils.set_random_seed(0)
@@ -147,8 +148,9 @@ def test_other_chains_of_dense_layers_run_too(inner):
     np.testing.assert_allclose(decoded_in_page(plots.explorer(model), z), expected, atol=1e-4)
 
 
-def test_a_decoder_in_half_precision_is_drawn_in_full():
-    keras.config.set_dtype_policy("mixed_bfloat16")
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16"])
+def test_a_decoder_in_half_precision_is_drawn_in_full(policy):
+    keras.config.set_dtype_policy(policy)
     try:
         _, model = recipes.dense((5, 4, 1), [16], 2)
     finally:
@@ -345,6 +347,13 @@ def test_a_real_decoder_has_at_most_800_000_characters():
 def test_a_layer_that_the_page_cannot_run_is_named(layer, name):
     with pytest.raises(ValueError, match=f"Received: layer 'culprit'.*{name}"):
         plots.explorer(decoder(layer))
+
+
+def test_weights_of_a_training_that_diverged_are_refused():
+    model = decoder(layers.Dense(4, name="culprit"))
+    model.layers[0].kernel.assign(np.full((2, 4), np.nan))
+    with pytest.raises(ValueError, match="`culprit.kernel` must be finite"):
+        plots.explorer(model)
 
 
 def test_maps_and_branches_are_refused():
