@@ -23,6 +23,7 @@ MAY_SKIP = [
     "a small file system cannot be mounted here",
     "descriptors are POSIX",
     "signals are POSIX",
+    "there is neither Node.js nor Playwright",
     "SCIPY_ARRAY_API is not set",  # scikit-learn's check of arrays that PCA does not take
     *([] if os.environ.get("AELIB_DATA_DIR") else ["not on this machine: set AELIB_DATA_DIR"]),
 ]
