@@ -105,7 +105,7 @@ def make_plans(
     plans: list[Plan] = []
     for notebook in notebooks:
         values: dict[str, list] = _profile_values(notebook, profile, part)
-        for name in {name for name, _ in pairs} & set(notebook.parameters):
+        for name in dict.fromkeys(name for name, _ in pairs if name in notebook.parameters):
             texts = [text for other, text in pairs if other == name]
             values[name] = _read(notebook.name, notebook, name, texts)
         several = [f"{name}={items}" for name, items in values.items() if len(items) > 1]
