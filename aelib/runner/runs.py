@@ -155,7 +155,7 @@ def run(
 def _started(start: Start, plan: Plan) -> Future:
     try:
         return start(plan)
-    except UsageError as error:  # the scheduler is gone: the run's fault, not the command line's
+    except (UsageError, OSError) as error:  # the scheduler is gone: no fault of the command line
         future: Future = Future()
         future.set_exception(RuntimeError(str(error)))
         return future
