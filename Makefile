@@ -9,7 +9,7 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=600 --nbval-kernel
 COLAB_VENV := .venv-colab
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab full margins render bench test-colab lock stamp
+.PHONY: help run test lab full margins render weights evidence bench test-colab lock stamp
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -22,6 +22,7 @@ test: $(VENV)/installed  ## everything that CI runs, in under 30 minutes
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/aelib run 00 03 07 08 -p dataset digits --out runs/digits --force --jobs 2
+	for study in studies/*/; do $(BIN)/aelib grid $$study --force || exit 1; done
 	$(ONE_CORE) $(BIN)/pytest -n 2 --dist loadscope $(NBVAL) notebooks/*.ipynb notebooks/solutions/*.ipynb
 	$(ONE_CORE) $(BIN)/pytest -n 3 --dist loadfile --count-skips tests
 
@@ -40,7 +41,6 @@ full: $(VENV)/installed  ## published sizes on real data; hours
 	mkdir -p results
 	for folder in runs/full/*/; do cp $$folder/results.json results/$$(basename $$folder).json; done
 	$(BIN)/python tools/results_table.py results README.md
-	$(BIN)/python tools/picture.py runs/full/00_start_here/00_start_here.ipynb
 
 # Datasets that the notebooks were written for; 10 needs faces.
 margins: $(VENV)/installed  ## every claim over five seeds and two datasets: results/margins.csv; two hours
@@ -50,6 +50,16 @@ margins: $(VENV)/installed  ## every claim over five seeds and two datasets: res
 
 render: $(VENV)/installed  ## runs every notebook on the real MNIST and stores the outputs
 	$(BIN)/python tools/render.py
+	$(BIN)/python tools/picture.py
+
+evidence: $(VENV)/installed  ## every study, full, and its table into results/; hours
+	for study in studies/*/; do name=$$(basename $$study); \
+	  $(BIN)/aelib grid $$study --profile full && cp runs/studies/$$name-full/runs.csv results/$$name.csv || exit 1; \
+	done
+
+# Under the oldest Keras of the range: later ones open what it writes, but not the reverse.
+weights: $(COLAB_VENV)/installed  ## trains the models that lessons show, if they are not there
+	$(COLAB_VENV)/bin/python tools/make_weights.py $(NAMES)
 
 bench: $(VENV)/installed  ## how fast training is, beside plain Keras, PyTorch and JAX
 	$(BIN)/python benchmarks/fit_speed.py
@@ -57,9 +67,7 @@ bench: $(VENV)/installed  ## how fast training is, beside plain Keras, PyTorch a
 	$(BIN)/python benchmarks/drawing_speed.py
 	$(BIN)/python benchmarks/workers.py
 
-test-colab: requirements.txt pyproject.toml  ## the library's tests under what Colab ships
-	$(PYTHON) -m venv $(COLAB_VENV)
-	$(COLAB_VENV)/bin/pip install -q -e '.[test]' tensorflow==2.20.0 keras==3.13.2
+test-colab: $(COLAB_VENV)/installed  ## the library's tests under what Colab ships
 	$(COLAB_VENV)/bin/pytest tests --ignore=tests/runner
 
 lock:  ## requirements.txt and environment.yml from pyproject.toml (needs uv)
@@ -73,4 +81,9 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -r requirements.txt
 	$(BIN)/pip install -q --no-deps -e .
+	touch $@
+
+$(COLAB_VENV)/installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(COLAB_VENV)
+	$(COLAB_VENV)/bin/pip install -q -e '.[test]' tensorflow==2.20.0 keras==3.13.2
 	touch $@

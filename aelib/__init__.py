@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aelib import diagram, disentanglement, explorer, information, ladder, latent, losses
     from aelib import metrics, noise, pca, plots, published, recipes, retrieval, sampling
     from aelib import semi_supervised, sparse, stacked, tied, total_correlation, training
-    from aelib import variational
+    from aelib import variational, weights
     from aelib.autoencoder import load_model
     # isort: on
 
@@ -29,7 +29,7 @@ MODULES = (
     "_settings losses tied _inputs _loss_checks _loading autoencoder sparse denoising "
     "contractive stacked _partly_labelled _ladder_layers "
     "ladder semi_supervised sampling variational latent retrieval _container bits_back "
-    "compression total_correlation disentanglement recipes metrics diagram explorer plots"
+    "compression total_correlation disentanglement recipes metrics diagram explorer plots weights"
 ).split()
 
 __all__ = [*(name for name in MODULES if name[0] != "_"), "__version__", "load_model", "start"]

@@ -1,0 +1,221 @@
+"""The kept models, their cards, and the tool that makes both."""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import setuptools
+from click.testing import CliRunner
+
+import aelib
+from aelib import data, weights
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "aelib" / "weights"
+sys.path.insert(0, str(ROOT / "tools"))
+
+import make_weights  # noqa: E402
+
+PROJECT = (ROOT / "pyproject.toml").read_text()
+EVERY = weights.names()
+TINY = {
+    "about": "Small.",
+    "lesson": "00_start_here",
+    "dataset": "digits",
+    "recipe": {
+        **make_weights.RECIPES["mnist_2d"]["recipe"],
+        **{"sizes": [8], "epochs": 1, "batch_size": 500},
+    },
+}
+
+
+def run(program: str, folder: Path, *, path: Path = ROOT) -> str:
+    """What a fresh process in `folder` prints that finds the library in `path` and no network."""
+    alone = "import socket; socket.socket.connect = None\n"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("AELIB")}
+    done = subprocess.run(
+        [sys.executable, "-c", alone + program],
+        cwd=folder,
+        env={**environment, "PYTHONPATH": str(path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_every_model_has_a_recipe_and_the_files_are_small():
+    assert EVERY == sorted(make_weights.RECIPES)
+    files = [path for path in FOLDER.iterdir() if path.suffix in (".keras", ".json")]
+    assert sorted(path.name for path in files) == sorted(
+        f"{name}.{suffix}" for name in EVERY for suffix in ("keras", "json")
+    )
+    assert sum(path.stat().st_size for path in files) <= 12e6
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_card_is_complete_and_of_the_file_beside_it(name):
+    card, content = weights.card(name), (FOLDER / f"{name}.keras").read_bytes()
+    assert card["name"] == name and make_weights.RECIPES[name].items() <= card.items()
+    assert (ROOT / "notebooks" / f"{card['lesson']}.ipynb").is_file()
+    assert card["dataset"] in data.names() and card["seconds"] > 0
+    assert {"tensorflow", "keras", "numpy"} <= card["versions"].keys()
+    # Written by the oldest Keras of the range, which later ones read; the reverse fails.
+    assert f'"keras>={card["versions"]["keras"].rpartition(".")[0]}"' in PROJECT
+    assert card["file"] == {
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    for found in card["measured"].values():
+        assert found["unit"] and float(f"{found['value']:.4g}") == found["value"]
+    assert make_weights.is_kept(name, make_weights.RECIPES[name], FOLDER)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_model_goes_from_images_to_codes_and_back(name):
+    model, recipe = weights.load(name), weights.card(name)["recipe"]
+    x = np.random.default_rng(0).random((3, *model.encoder.input_shape[1:]), "float32")
+    z = model.encode(x)
+    assert z.shape == (3, recipe["code_dim"])
+    np.testing.assert_array_equal(model.reconstruct(x), model.decode(z))
+    for weight in model.weights:  # the digits of float16: a browser's copy loses nothing
+        assert weight.dtype == "float32"
+        np.testing.assert_array_equal(weight, np.asarray(weight, "float16"))
+    model.compile("adam", aelib.losses.SquaredError())  # it can be trained further
+    assert math.isfinite(model.fit(x, verbose=0).history["loss"][0])
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_numbers_of_a_card_are_those_of_the_test_images(name):
+    card = weights.card(name)
+    (status,) = (status for status in data.status() if status.name == card["dataset"])
+    if status.kind != "embedded" and not status.path:
+        pytest.skip(f"{card['dataset']} is not on this machine: set AELIB_DATA_DIR")
+    measured = make_weights.measured(weights.load(name), data.load(card["dataset"]))
+    assert measured.keys() == card["measured"].keys()
+    for what, found in card["measured"].items():
+        digit = 10.0 ** (math.floor(math.log10(found["value"])) - 3)
+        one_image = 1e-4 if "fraction" in found["unit"] else 0
+        assert measured[what]["unit"] == found["unit"]
+        assert abs(measured[what]["value"] - found["value"]) < 1.01 * max(digit, one_image), what
+
+
+def test_a_folded_map_keeps_neighbours_and_adds_false_ones():
+    t = np.random.default_rng(0).random(400)
+    split = SimpleNamespace(x=np.stack([t, 0 * t], 1)[:, None, None], y=t > 0.5)
+    folded = SimpleNamespace(
+        encode=lambda x: np.abs(x[:, 0, 0] - (0.5, 0)), decode=lambda z: np.zeros((len(z), 1, 1, 2))
+    )
+    found = make_weights.measured(folded, SimpleNamespace(train=split, test=split))
+    values = {name: found[name]["value"] for name in found}
+    assert values["continuity"] > 0.95 and 0.4 < values["trustworthiness"] < 0.9
+    assert values["squared_error"] == pytest.approx(np.square(t).mean(), rel=5e-4)
+    assert 0.2 < values["neighbour_error"] < 0.5  # each votes for itself, its neighbours at random
+
+
+def test_what_the_lessons_say_of_them():
+    def measured(name, what="squared_error"):
+        return weights.card(name)["measured"][what]["value"]
+
+    assert measured("mnist_2d") <= 25.5 and measured("mnist_2d", "neighbour_error") <= 0.12
+    assert measured("mnist_8d") <= 9.6 and measured("mnist_30d") <= 2.86
+
+
+@pytest.mark.parametrize("ask", [weights.load, weights.card])
+@pytest.mark.parametrize("name", ["mnist_3d", "", "../weights/mnist_2d", None, 2])
+def test_an_unknown_name_is_refused_with_those_that_exist(ask, name):
+    with pytest.raises(ValueError, match=r"`name` must be one of 'mnist_2d', .*Received: name="):
+        ask(name)
+
+
+def test_a_card_is_read_without_keras(tmp_path):
+    program = (
+        "import sys, aelib\n"
+        "cards = [aelib.weights.card(name) for name in aelib.weights.names()]\n"
+        "print(len(cards), 'keras' in sys.modules)"
+    )
+    assert run(program, tmp_path) == f"{len(EVERY)} False\n"
+
+
+@pytest.mark.skipif(int(setuptools.__version__.split(".")[0]) < 77, reason="setuptools is too old")
+def test_they_load_from_a_wheel_in_a_fresh_process_without_a_network(tmp_path):
+    source, site = tmp_path / "source", tmp_path / "site"
+    shutil.copytree(ROOT / "aelib", source / "aelib", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "results", source / "results")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = "from setuptools import build_meta; build_meta.build_wheel('.')"
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
+    (wheel,) = source.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(site)
+    program = (
+        "import aelib\n"
+        "models = [aelib.weights.load(name) for name in aelib.weights.names()]\n"
+        "print(aelib.__file__, sum(model.count_params() for model in models))"
+    )
+    parameters = sum(weights.load(name).count_params() for name in EVERY)
+    assert run(program, tmp_path, path=site) == f"{site}/aelib/__init__.py {parameters}\n"
+
+
+def test_what_is_made_is_kept_until_file_card_or_recipe_change(tmp_path):
+    card = make_weights.make("tiny", TINY, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.json", "tiny.keras"]
+    assert json.loads((tmp_path / "tiny.json").read_text()) == card
+
+    def is_kept(plan=TINY):
+        return make_weights.is_kept("tiny", plan, tmp_path)
+
+    assert is_kept()
+    assert not is_kept({**TINY, "recipe": {**TINY["recipe"], "epochs": 2}})
+    assert not make_weights.is_kept("other", TINY, tmp_path)
+    for path in (tmp_path / "tiny.json", tmp_path / "tiny.keras"):
+        whole = path.read_bytes()
+        for broken in (whole[:-20], b"", whole[:-20] + bytes(20)):
+            path.write_bytes(broken)
+            assert not is_kept(), (path.name, len(broken))
+        path.unlink()
+        assert not is_kept()
+        path.write_bytes(whole)
+        assert is_kept()
+
+
+def test_a_packed_model_is_the_model_without_its_optimiser(make_parts, tmp_path):
+    model = aelib.autoencoder.Autoencoder(*make_parts())
+    model.compile("adam", aelib.losses.BernoulliCrossEntropy(from_logits=True))
+    x = np.random.default_rng(0).random((20, 12, 10, 1), "float32")
+    model.fit(x, verbose=0)
+    (tmp_path / "kept.keras").write_bytes(make_weights.packed(model))
+    kept = aelib.load_model(tmp_path / "kept.keras")
+    assert not kept.compiled and model.compiled
+    # Logits stay logits, and eleven bits of a weight move a pixel by less than half a grey.
+    np.testing.assert_allclose(kept.reconstruct(x), model.reconstruct(x), atol=0.5 / 255)
+    assert kept.reconstruct(x).min() >= 0
+
+
+def test_models_are_chosen_by_name_and_made_when_they_are_not_there(monkeypatch):
+    made = []
+
+    def make(name, plan, folder):
+        made.append((name, plan["recipe"]["code_dim"], folder))
+        return weights.card(name)
+
+    def call(*arguments):
+        made.clear()
+        return CliRunner().invoke(make_weights.main, arguments)
+
+    monkeypatch.setattr(make_weights, "make", make)
+    assert "mnist_8d is there already" in call().output and made == []
+    assert "squared_error" in call("mnist_8d", "--force").output
+    assert made == [("mnist_8d", 8, FOLDER)]
+    assert call("mnist_3d").exit_code == 2 and made == []
+    monkeypatch.setattr(make_weights, "is_kept", lambda name, plan, folder: name == "mnist_2d")
+    assert call().exit_code == 0 and [name for name, *_ in made] == ["mnist_8d", "mnist_30d"]

@@ -1,0 +1,205 @@
+"""Trains the models that lessons show: `python tools/make_weights.py [NAME]...`, or `make weights`.
+
+Each is kept in `aelib/weights/` with a card. What is there, whole and of the recipe below, is left
+alone, so stopping and starting again costs one model at most.
+"""
+
+import hashlib
+import io
+import json
+import math
+import tempfile
+import time
+import zipfile
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+import keras
+import numpy as np
+from keras import layers
+from sklearn.manifold import trustworthiness
+
+import aelib
+from aelib import data, losses, metrics, recipes
+from aelib._files import write_whole
+from aelib.autoencoder import Autoencoder
+
+FOLDER = Path(aelib.__file__).with_name("weights")
+SCHEDULE = "recipes.adam: 5 % linear warm-up to the peak, half a cosine to 0; beta_2 0.95"
+START = "pixels are sigmoids, whose biases start at the mean image (convolutional: the mean grey)"
+RECIPES: dict[str, dict[str, Any]] = {
+    "mnist_2d": {
+        "about": "A map of MNIST's digits: an image to two numbers, and back.",
+        "lesson": "00_start_here",
+        "dataset": "mnist",
+        "recipe": {
+            "parts": "map",
+            "sizes": [256, 256, 128],
+            "decoder_sizes": [160, 160, 160],
+            "code_dim": 2,
+            "activation": "gelu",
+            "epochs": 100,
+            "batch_size": 128,
+            "peak": 2e-3,
+            "seed": 1,
+            "seed_chosen": "of 0 and 1, by the error of neighbours in validation after 30 epochs",
+        },
+    },
+    "mnist_8d": {
+        "about": "MNIST's digits in eight numbers, where PCA keeps only blurs.",
+        "lesson": "03_undercomplete",
+        "dataset": "mnist",
+        "recipe": {
+            "parts": "dense",
+            "sizes": [512, 256, 128],
+            "code_dim": 8,
+            "activation": "silu",
+            "epochs": 20,
+            "batch_size": 128,
+            "peak": 3e-3,
+        },
+    },
+    "mnist_30d": {
+        "about": "MNIST's digits in thirty numbers, as Hinton and Salakhutdinov had them.",
+        "lesson": "03_undercomplete",
+        "dataset": "mnist",
+        "recipe": {
+            "parts": "convolutional",
+            "sizes": [32, 64],
+            "code_dim": 30,
+            "activation": "gelu",
+            "epochs": 30,
+            "batch_size": 128,
+            "peak": 2e-3,
+        },
+    },
+}
+for plan in RECIPES.values():
+    common = {"loss": "SquaredError", "schedule": SCHEDULE, "start": START, "seed": 0}
+    plan["recipe"] = common | plan["recipe"]
+
+
+def parts(recipe: dict[str, Any], shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """Encoder and decoder; those of "map" are written out in lesson 00."""
+    activation = recipe["activation"]
+    if recipe["parts"] != "map":
+        make = {"dense": recipes.dense, "convolutional": recipes.convolutional}[recipe["parts"]]
+        options = {"activation": activation, "output_activation": "sigmoid"}
+        return make(shape, recipe["sizes"], recipe["code_dim"], **options)
+    down = [layers.Dense(units, activation) for units in recipe["sizes"]]
+    up = [layers.Dense(units, activation) for units in recipe["decoder_sizes"]]
+    code = [layers.LayerNormalization(center=False, scale=False), layers.Dense(recipe["code_dim"])]
+    pixels = [layers.Dense(math.prod(shape), "sigmoid"), layers.Reshape(shape)]
+    encoder = keras.Sequential([keras.Input(shape), layers.Flatten(), *down, *code])
+    return encoder, keras.Sequential([keras.Input((recipe["code_dim"],)), *up, *pixels])
+
+
+def train(plan: dict[str, Any], images: data.Dataset) -> Autoencoder:
+    """A model trained as the recipe of `plan` says."""
+    recipe, x = plan["recipe"], images.train.x
+    aelib.start(recipe["seed"])
+    model = Autoencoder(*parts(recipe, images.image_shape))
+    bias = model.decoder.layers[-2].bias
+    mean = x.mean(axis=0).reshape(-1, bias.shape[0]).mean(axis=0).clip(1e-3, 1 - 1e-3)
+    bias.assign(np.log(mean / (1 - mean)))
+    budget = {key: recipe[key] for key in ("epochs", "batch_size", "peak")}
+    recipes.fit(model, x, getattr(losses, recipe["loss"])(), verbose=2, **budget)
+    model.evaluate(images.valid.x, verbose=2)  # what a recipe is chosen on
+    return model
+
+
+def packed(model: Autoencoder) -> bytes:
+    """A `.keras` file of the model without its optimiser, half as large as Keras's.
+
+    Its weights are float32 with the digits of float16, as a browser's copy of them has, so that
+    both draw the same picture. What that leaves empty, bzip2 packs best.
+    """
+    content = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(path := Path(folder) / "model.keras")
+        kept = aelib.load_model(path, compile=False)
+        kept.set_weights([w.astype("float16").astype(w.dtype) for w in kept.get_weights()])
+        kept.save(path)
+        with zipfile.ZipFile(path) as source:
+            with zipfile.ZipFile(content, "w", zipfile.ZIP_BZIP2) as target:
+                for name in source.namelist():
+                    target.writestr(name, source.read(name))
+    return content.getvalue()
+
+
+def measured(model: Autoencoder, images: data.Dataset) -> dict[str, dict[str, Any]]:
+    """What the card says of the model on the test images, to four digits."""
+    x, z = images.test.x, model.encode(images.test.x)
+    error = metrics.squared_error(x, model.decode(z)).mean(dtype="float64")
+    found = {"squared_error": (error, "per image: summed over pixels, mean over the test images")}
+    if z.shape[1] == 2:
+        few, k = slice(2_000), 12
+        flat, codes = x[few].reshape(len(x[few]), -1), z[few]
+        of = f"1 is best; {k} neighbours, first {len(codes):,} test images"
+        votes = model.encode(images.train.x), images.train.y, z, images.test.y
+        found |= {
+            "trustworthiness": (trustworthiness(flat, codes, n_neighbors=k), of),
+            "continuity": (trustworthiness(codes, flat, n_neighbors=k), of),
+            "neighbour_error": (
+                metrics.neighbour_error(*votes),
+                "fraction of test images that the 5 nearest training codes misread",
+            ),
+        }
+    return {
+        name: {"value": float(f"{value:.4g}"), "unit": unit}
+        for name, (value, unit) in found.items()
+    }
+
+
+def is_kept(name: str, plan: dict[str, Any], folder: Path) -> bool:
+    """Whether model and card are there, belong together and are of this recipe."""
+    try:
+        card = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        content = (folder / f"{name}.keras").read_bytes()
+        same = all(card[key] == value for key, value in plan.items())
+        return same and card["file"]["sha256"] == hashlib.sha256(content).hexdigest()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def make(name: str, plan: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Trains a model, writes it and then its card into `folder`, and returns the card."""
+    images, begin = data.load(plan["dataset"]), time.perf_counter()
+    content = packed(train(plan, images))
+    seconds = round(time.perf_counter() - begin, 1)
+    path = folder / f"{name}.keras"
+    write_whole(path, content)
+    packages = ("tensorflow", "keras", "numpy", "scikit-learn")
+    card = {
+        "name": name,
+        **plan,
+        "date": date.today().isoformat(),
+        "versions": {package: version(package) for package in packages},
+        "seconds": seconds,
+        "file": {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()},
+        "measured": measured(aelib.load_model(path), images),
+    }
+    write_whole(path.with_suffix(".json"), json.dumps(card, indent=1) + "\n")
+    return card
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(RECIPES)), metavar="[NAME]...")
+@click.option("--force", is_flag=True, help="Also what is there already.")
+def main(names, force) -> None:
+    """Trains the models of the lessons, all or those named, and keeps them with their cards."""
+    for name in names or RECIPES:
+        if not force and is_kept(name, RECIPES[name], FOLDER):
+            click.echo(f"{name} is there already")
+            continue
+        card = make(name, RECIPES[name], FOLDER)
+        click.echo(f"{name}: {card['file']['bytes']:,} bytes, {card['seconds']} s")
+        for what, found in card["measured"].items():
+            click.echo(f"  {what:15} {found['value']} ({found['unit']})")
+
+
+if __name__ == "__main__":
+    main()
