@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from aelib._format import FORMULA, RELATIONS, fault, format_number, printable, say, summary, texts
@@ -149,13 +150,16 @@ def finish() -> None:
     """Says how many claims hold; the last cell of every notebook.
 
     Raises:
-        ClaimFailed: Naming every claim that failed, or if none was made. Never on data that the
-            notebook was not written for.
+        ClaimFailed: Naming every claim that failed, or if nothing was claimed or recorded. Never on
+            data that the notebook was not written for.
     """
     made = list(_run.claims.values())
-    if _run.binding and not made:
+    if _run.binding and not (made or _run.records):
         raise ClaimFailed("No claims were made: run the cells above first.")
-    text = summary((item.source, item.holds) for item in made)
+    numbers = len(_run.records)
+    text = f"{numbers} number{'s' * (numbers != 1)} recorded"
+    if made or not numbers:
+        text = summary((item.source, item.holds) for item in made)
     say(text if _run.binding else f"{text}, on data that this notebook was not written for")
     failed = [item for item in made if _run.binding and not item.holds]
     lines = [f"✗ {item.statement}: {fault(item)}" for item in failed]
@@ -180,6 +184,31 @@ def record(name: str, value: float, *, unit: str) -> None:
         raise ValueError(f"`value` must be finite. Received: value={value} for {name!r}")
     _run.records[name] = {"name": name, "value": value, "unit": _text("unit", unit)}
     _emit("record", **_run.records[name])
+
+
+def evidence(name: str) -> Any:
+    """What the last full run of a study found: a data frame with one row per run.
+
+    Args:
+        name: of the study, as in `results/NAME.csv`, or the path of such a table.
+
+    Raises:
+        ValueError: If there is no such table, naming those that there are.
+    """
+    import pandas as pd
+
+    name = str(name)
+    if name.endswith(".csv") and Path(name).is_file():
+        return pd.read_csv(name)
+    installed = Path(__file__).with_name("results")
+    folder = installed if installed.is_dir() else Path(__file__).parents[1] / "results"
+    names = sorted(path.stem for path in folder.glob("*.csv"))
+    if name not in names:
+        there = ", ".join(names) or "none"
+        raise ValueError(
+            f"`name` must be a study: there are {there}. Received: {name=}"
+        )
+    return pd.read_csv(folder / f"{name}.csv")
 
 
 def paper_table() -> str:

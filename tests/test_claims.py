@@ -378,3 +378,24 @@ def test_published_numbers_are_finite_and_have_a_source():
     assert PUBLISHED["deep_sse_30"] == (3.0, "Hinton & Salakhutdinov 2006, with pretraining")
     for name, published in PUBLISHED.items():
         assert name.isidentifier() and math.isfinite(published.value) and published.source
+
+
+def test_a_run_that_only_records_is_finished_too(capsys):
+    claims.begin(datasets=["mnist"])
+    claims.record("sse", 1.0, unit="squared error per image")
+    claims.finish()
+    assert capsys.readouterr().out == "1 number recorded\n"
+
+
+def test_evidence_is_the_kept_table_of_a_study(tmp_path, monkeypatch):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "sizes.csv").write_text("method,seed,sse\nPCA,0,13.75\nPCA,1,14.0\n")
+    monkeypatch.setattr(claims, "__file__", str(tmp_path / "aelib" / "claims.py"))
+    table = claims.evidence("sizes")
+    assert list(table.columns) == ["method", "seed", "sse"] and table.sse.sum() == 27.75
+    assert claims.evidence(str(tmp_path / "results" / "sizes.csv")).equals(table)
+    with pytest.raises(ValueError, match=r"there are sizes\. Received: name='size'"):
+        claims.evidence("size")
+    (tmp_path / "aelib" / "results").mkdir(parents=True)  # of an installed wheel, which comes first
+    with pytest.raises(ValueError, match="there are none"):
+        claims.evidence("sizes")
