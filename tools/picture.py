@@ -1,15 +1,12 @@
-"""Copies the picture of README.md out of notebook 00's stored outputs.
-
-python tools/picture.py
-"""
+"""Copies the picture of README.md out of lesson 00's stored outputs: `python tools/picture.py`."""
 
 import base64
 import json
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PICTURE = ROOT / "docs" / "two_numbers.png"
+NOTEBOOK = ROOT / "notebooks" / "00_start_here.ipynb"
+PICTURE = ROOT / "docs" / "the_map_while_it_learns.png"
 
 
 def picture(notebook: dict) -> bytes:
@@ -23,7 +20,4 @@ def picture(notebook: dict) -> bytes:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        raise SystemExit("Use: python tools/picture.py EXECUTED_NOTEBOOK")
-    PICTURE.parent.mkdir(exist_ok=True)
-    PICTURE.write_bytes(picture(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))
+    PICTURE.write_bytes(picture(json.loads(NOTEBOOK.read_text(encoding="utf-8"))))
