@@ -205,9 +205,7 @@ def evidence(name: str) -> Any:
     names = sorted(path.stem for path in folder.glob("*.csv"))
     if name not in names:
         there = ", ".join(names) or "none"
-        raise ValueError(
-            f"`name` must be a study: there are {there}. Received: {name=}"
-        )
+        raise ValueError(f"`name` must be a study: there are {there}. Received: {name=}")
     return pd.read_csv(folder / f"{name}.csv")
 
 
