@@ -182,7 +182,7 @@ class TestSteps:
         spec = tf.TensorSpec((None, 8))
         data = tf.data.Dataset.from_generator(count, output_signature=spec)
         model.evaluate(data, steps=3, **QUIET)
-        assert 3 <= len(drawn) <= 4
+        assert 3 <= len(drawn) <= 10  # tf.data draws a few ahead; 50 steps at once were the fault
         drawn.clear()
         model.fit(table(), validation_data=data, validation_steps=4, epochs=2, **QUIET)
         assert 8 <= len(drawn) <= 14  # some wait in the pipeline
