@@ -13,24 +13,67 @@ const ACTIVATIONS = {
   linear: (x) => x,
   relu: (x) => Math.max(x, 0),
   gelu: (x) => 0.5 * x * (1 + erf(x * Math.SQRT1_2)),
+  silu: (x) => x / (1 + Math.exp(-x)),
   tanh: Math.tanh,
   sigmoid: (x) => 1 / (1 + Math.exp(-x)),
   softplus: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
 };
 
+// What is common to layers with weights: `kernel` in steps, one step size and bias for each unit.
+function parameters({ kernel, step, bias, bits, activation }) {
+  const weights = new (bits === 8 ? Int8Array : Int16Array)(bytes(kernel));
+  const [steps, biases] = [new Float32Array(bytes(step)), new Float32Array(bytes(bias))];
+  const finish = (sums) => sums.map((sum, i) => {
+    const unit = i % biases.length;
+    return ACTIVATIONS[activation](sum * steps[unit] + biases[unit]);
+  });
+  return { weights, units: biases.length, finish };
+}
+
 // For each kind of layer, what makes a function of flat arrays of its description.
 const LAYERS = {
   activation: ({ activation }) => (x) => x.map((value) => ACTIVATIONS[activation](value)),
-  dense({ kernel, step, bias, activation }) {
-    const weights = new Int16Array(bytes(kernel)); // in steps, one step size for each unit
-    const [steps, biases] = [new Float32Array(bytes(step)), new Float32Array(bytes(bias))];
+  dense(layer) {
+    const { weights, units, finish } = parameters(layer);
     return (x) => {
-      const sums = new Float64Array(biases.length);
+      const sums = new Float64Array(units);
       for (let i = 0, k = 0; i < x.length; i++)
-        for (let j = 0; j < sums.length; j++, k++) sums[j] += x[i] * weights[k];
-      return sums.map((sum, j) => ACTIVATIONS[activation](sum * steps[j] + biases[j]));
+        for (let j = 0; j < units; j++, k++) sums[j] += x[i] * weights[k];
+      return finish(sums);
     };
   },
+  // Each pixel of the input adds its multiple of the kernel (rows, columns, units, inputs) to the
+  // output, `stride` further on for each step in the input.
+  transposed(layer) {
+    const { weights, units, finish } = parameters(layer);
+    const [[height, width, inputs], [rows, columns], [down, across]] =
+      [layer.shape, layer.size, layer.stride];
+    const above = Math.floor(Math.max(rows - down, 0) / 2);
+    const left = Math.floor(Math.max(columns - across, 0) / 2);
+    return (x) => {
+      const sums = new Float64Array(height * down * width * across * units);
+      for (let p = 0; p < height * width; p++) {
+        const [top, begin] = [Math.floor(p / width) * down - above, (p % width) * across - left];
+        for (let a = 0, k = 0; a < rows; a++)
+          for (let b = 0; b < columns; b++, k += units * inputs) {
+            const [i, j] = [top + a, begin + b];
+            if (i < 0 || i >= height * down || j < 0 || j >= width * across) continue;
+            const at = (i * width * across + j) * units;
+            for (let u = 0, w = k; u < units; u++) {
+              let sum = 0;
+              for (let c = p * inputs; c < (p + 1) * inputs; c++, w++) sum += x[c] * weights[w];
+              sums[at + u] += sum;
+            }
+          }
+      }
+      return finish(sums);
+    };
+  },
+  crop: ({ shape: [height, width, channels], by: [[top, bottom], [left, right]] }) => (x) =>
+    x.filter((_, i) => {
+      const [row, column] = [Math.floor(i / (width * channels)), Math.floor(i / channels) % width];
+      return row >= top && row < height - bottom && column >= left && column < width - right;
+    }),
 };
 
 function decoder(layers) {

@@ -22,7 +22,7 @@ from aelib._checks import array, flag, layer, same_length
 from aelib.diagram import chain
 
 CLASSES = tuple(mpl.color_sequences["tab10"])
-ACTIVATIONS = ("linear", "relu", "gelu", "tanh", "sigmoid", "softplus")
+ACTIVATIONS = ("linear", "relu", "gelu", "silu", "tanh", "sigmoid", "softplus")
 _SAME = ("Reshape", "Flatten", "Identity", "Dropout", "GaussianNoise")
 _POINTS = 1500  # are drawn at most
 _GRID = 10  # images across the static picture
@@ -86,11 +86,13 @@ def explorer(
 
     The code is `origin` plus, for each direction, a value times the direction. Two directions make
     a plane, any other number makes sliders. Weights are kept with 16 bits, in steps of one size for
-    each unit, 2.7 characters per weight; pixels differ from Keras's by some 1e-5.
+    each unit, 2.7 characters per weight; pixels differ from Keras's by some 1e-5. Kernels that were
+    rounded to 255 such steps before, as those of some kept models are, take half of that.
 
     Args:
-        decoder: a chain of dense layers, with the activations in `ACTIVATIONS`, from codes
-            `(batch, code)` to images with 1 or 3 channels; or the autoencoder that holds it.
+        decoder: a chain of `Dense` and `Conv2DTranspose` layers, with the activations in
+            `ACTIVATIONS`, from codes `(batch, code)` to images with 1 or 3 channels, as those of
+            `recipes`; or the autoencoder that holds it.
             Give the autoencoder if the decoder gives logits.
         codes: `(n, code)`, drawn behind the point; they set the limits as well.
         labels: `(n,)`, the classes of the codes, which colour them.
@@ -197,7 +199,7 @@ def _layers(part: Any, codes: np.ndarray) -> list[dict]:
     """What `explorer.js` needs of each layer, in order."""
     written, output = [], codes
     for one in chain(part):
-        written += _written(one, output.ndim)
+        written += _written(one, output.shape[1:])
         output = np.asarray(one(output), "float32")
     if not np.allclose(output, part(codes), atol=1e-5):
         expected = "The explorer runs a chain of layers, each on the output of the last"
@@ -205,26 +207,45 @@ def _layers(part: Any, codes: np.ndarray) -> list[dict]:
     return written
 
 
-def _written(layer: Any, rank: int) -> list[dict]:
-    import keras
-
+def _written(layer: Any, shape: tuple[int, ...]) -> list[dict]:
+    """The layer on inputs of `shape`, none if arrays, which are flat in the page, stay the same."""
     kind = type(layer).__name__ if type(layer).__module__.startswith("keras.") else "its own"
-    if kind in _SAME:  # arrays are flat in the page
+    first = getattr(layer, "data_format", "channels_last") == "channels_first"
+    if kind in _SAME:
         return []
     if kind == "Activation":
         return [{"kind": "activation", "activation": _activation(layer)}]
-    if kind != "Dense" or rank != 2:
-        expected = "The explorer runs dense layers on codes (batch, units), and activations"
-        received = f"layer {layer.name!r}, a {type(layer).__name__}"
-        raise ValueError(f"{expected}. Received: {received}")
+    if kind == "Dense" and len(shape) == 1:
+        return [{"kind": "dense"} | _weights(layer, (0,))]
+    if kind == "Cropping2D" and not first:
+        return [{"kind": "crop", "shape": shape, "by": layer.cropping}]
+    plain = kind == "Conv2DTranspose" and layer.padding == "same" and layer.output_padding is None
+    if plain and layer.dilation_rate == (1, 1) and not first:
+        geometry = {"shape": shape, "size": layer.kernel_size, "stride": layer.strides}
+        return [{"kind": "transposed"} | geometry | _weights(layer, (0, 1, 3))]
+    expected = (
+        "The explorer runs dense layers on codes (batch, units), transposed convolutions and crops "
+        "of images with the channels last (padding 'same', no dilation), and activations"
+    )
+    received = f"layer {layer.name!r}, a {type(layer).__name__}"
+    raise ValueError(f"{expected}. Received: {received}")
+
+
+def _weights(layer: Any, axes: tuple[int, ...]) -> dict[str, Any]:
+    """Kernel and bias as text; the kernel in whole steps, of one size for each unit."""
+    import keras
+
     kernel = keras.ops.convert_to_numpy(layer.kernel).astype("float32")
     kernel = array(f"{layer.name}.kernel", kernel)
-    step = np.abs(kernel).max(axis=0).clip(1e-30) / 32767  # above 0
-    bias = np.zeros(len(step)) if layer.bias is None else keras.ops.convert_to_numpy(layer.bias)
-    arrays = {"kernel": np.rint(kernel / step).astype("<i2"), "step": step, "bias": bias}
-    arrays |= {name: arrays[name].astype("<f4") for name in ("step", "bias")}
+    largest = np.abs(kernel).max(axis=axes, keepdims=True).clip(1e-30)  # above 0
+    coarse = kernel / largest * 127
+    bits = 8 if np.abs(coarse - np.rint(coarse)).max() < 1e-3 else 16
+    step = largest / (2 ** (bits - 1) - 1)
+    bias = np.zeros(step.size) if layer.bias is None else keras.ops.convert_to_numpy(layer.bias)
+    arrays = {"kernel": np.rint(kernel / step).astype(f"<i{bits // 8}")}
+    arrays |= {"step": step.astype("<f4"), "bias": bias.astype("<f4")}
     texts = {name: _text(values.tobytes()) for name, values in arrays.items()}
-    return [{"kind": "dense", "activation": _activation(layer), **texts}]
+    return {"activation": _activation(layer), "bits": bits} | texts
 
 
 def _activation(layer: Any) -> str:

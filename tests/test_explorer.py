@@ -113,9 +113,10 @@ def spread(model):
     """Weights as large as training makes them, a unit that is never on, biases that matter."""
     rng = np.random.default_rng(1)
     for layer in model.layers:
-        if isinstance(layer, layers.Dense):
+        if layer.weights:
             weights = [w * 1.5 + rng.normal(0, 0.05, w.shape) for w in layer.get_weights()]
-            weights[0][:, 0] = 0
+            unit = -2 if isinstance(layer, layers.Conv2DTranspose) else -1
+            np.moveaxis(weights[0], unit, 0)[0] = 0
             layer.set_weights(weights)
     return model
 
@@ -146,6 +147,50 @@ def test_other_chains_of_dense_layers_run_too(inner):
     model, z = decoder(*inner, shape=(5, 4, 3)), codes()
     expected = np.asarray(model(z)).reshape(50, -1)
     np.testing.assert_allclose(decoded_in_page(plots.explorer(model), z), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("size", "stride"), [(4, 2), (3, 2), (5, 3), (3, 1), (2, 2), (1, 2), ((2, 5), (3, 1))]
+)
+@pytest.mark.parametrize("options", [{}, {"use_bias": False, "activation": "gelu"}])
+def test_transposed_convolutions_run_too(size, stride, options):
+    model = keras.Sequential(
+        [
+            keras.Input((2,)),
+            layers.Dense(4 * 3 * 5, "silu"),
+            layers.Reshape((4, 3, 5)),
+            layers.Conv2DTranspose(4, size, stride, "same", **options),
+            layers.Conv2DTranspose(3, 4, 2, "same", activation="sigmoid"),
+        ]
+    )
+    model, z = spread(model), codes()
+    expected = np.asarray(model(z)).reshape(50, -1)
+    assert np.ptp(expected[:, 3:]) > 0.1
+    np.testing.assert_allclose(decoded_in_page(plots.explorer(model), z), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (30, 25, 3)])
+def test_the_convolutional_recipe_runs_too(shape):
+    model, z = spread(recipes.convolutional(shape, [4, 8, 8], 2)[1]), codes()
+    expected = np.asarray(model(z)).reshape(50, -1)
+    np.testing.assert_allclose(decoded_in_page(plots.explorer(model), z), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("parts", [recipes.dense, recipes.convolutional])
+def test_kernels_in_255_steps_take_half_the_room_and_lose_nothing(parts):
+    model, z = spread(parts((12, 12, 1), [24], 2)[1]), codes()
+    before = len(str(plots.explorer(model)))
+    for layer in model.layers:
+        if layer.weights:
+            axes = (0, 1, 3) if layer.kernel.ndim == 4 else (0,)
+            step = np.abs(layer.kernel).max(axis=axes, keepdims=True).clip(1e-9) / 127
+            layer.kernel.assign(np.rint(layer.kernel / step) * step)
+    explorer = plots.explorer(model)
+    assert {layer.get("bits", 8) for layer in config(explorer)["layers"]} == {8}
+    kernels = sum(layer.kernel.numpy().size for layer in model.layers if layer.weights)
+    assert len(str(explorer)) < before - 1.3 * kernels + 2000
+    expected = np.asarray(model(z)).reshape(50, -1)
+    np.testing.assert_allclose(decoded_in_page(explorer, z), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16"])
@@ -338,7 +383,7 @@ def test_a_real_decoder_has_at_most_800_000_characters():
     [
         (layers.BatchNormalization(name="culprit"), "BatchNormalization"),
         (layers.ReLU(max_value=6, name="culprit"), "ReLU"),
-        (layers.Dense(4, "silu", name="culprit"), "activation 'silu'"),
+        (layers.Dense(4, "elu", name="culprit"), "activation 'elu'"),
         (layers.Dense(4, lambda x: x, name="culprit"), "activation '<lambda>'"),
         (layers.Activation("softmax", name="culprit"), "activation 'softmax'"),
         (type("Dense", (layers.Dense,), {})(4, name="culprit"), "a Dense"),
@@ -357,9 +402,10 @@ def test_weights_of_a_training_that_diverged_are_refused():
 
 
 def test_maps_and_branches_are_refused():
-    convolutional = recipes.convolutional((8, 8, 1), [4], 2)[1]
-    with pytest.raises(ValueError, match="a Conv2DTranspose"):
-        plots.explorer(convolutional)
+    for options in ({"padding": "valid"}, {"padding": "same", "dilation_rate": 2}):
+        maps = [layers.Dense(4), layers.Reshape((2, 2, 1)), layers.Conv2DTranspose(1, 3, **options)]
+        with pytest.raises(ValueError, match="a Conv2DTranspose"):
+            plots.explorer(keras.Sequential([keras.Input((2,)), *maps]))
     with pytest.raises(ValueError, match="layer 'on_maps', a Dense"):
         plots.explorer(
             decoder(
