@@ -92,6 +92,23 @@ class TestSample:
         for other in set(faces.FACTORS) - {name}:
             assert tilted[other].tobytes() == balanced[other].tobytes()
 
+    def test_calm_faces_are_the_same_people_seen_alike(self):
+        wild, some, calm = (faces.sample(2_000, seed=1, nuisance=n) for n in (1, 0.25, 0))
+        for name in faces.FACTORS:
+            if name not in faces.NUISANCE:
+                np.testing.assert_array_equal(some[name], wild[name])
+                np.testing.assert_array_equal(calm[name], wild[name])
+            else:
+                np.testing.assert_array_equal(calm[name], np.float32(faces.CALM[name]))
+                away, near = (f[name] - faces.CALM[name] for f in (wild, some))
+                np.testing.assert_allclose(near, 0.25 * away, rtol=0, atol=1e-6)
+                assert away.std() > 0.1
+
+    @pytest.mark.parametrize("bad", [-0.1, 1.1, np.nan, "0.5", None])
+    def test_a_nuisance_that_cannot_be(self, bad):
+        with pytest.raises(ValueError, match="`nuisance` must be"):
+            faces.sample(10, seed=0, nuisance=bad)
+
     @pytest.mark.parametrize(
         "bad", [{"hair_color": 0.5}, {"glasses": 0.9}, {"beard": -1}, {"glasses": float("nan")}]
     )

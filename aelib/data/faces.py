@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from aelib._checks import whole
+from aelib._checks import number, whole
 from aelib.data._portrait import SIZE, draw
 from aelib.data._sources import Raw
 from aelib.data._store import drawn_once, kept
@@ -79,6 +79,8 @@ NUISANCE = {
     "background": (0.0, 1.0),  # dark, bright
     "background_slope": (-1.0, 1.0),  # brighter on the left, on the right
 }
+# Looking into the camera, sharp, in soft light, before a grey wall.
+CALM = dict.fromkeys(NUISANCE, 0.0) | {"background": 0.5}
 FACTORS = ATTRIBUTES | IDENTITY | NUISANCE
 SHARES = {"glasses": 0.4, "beard": 0.4}  # how many people have them; a half smiles
 
@@ -118,7 +120,13 @@ def read(size: int | None = None, limit: int | None = None) -> Raw:
     return Raw(images[0], labels(train), images[1], labels(test), 1_000, train, test)
 
 
-def sample(count: int, *, seed: int, correlation: Mapping[str, float] | None = None) -> Factors:
+def sample(
+    count: int,
+    *,
+    seed: int,
+    correlation: Mapping[str, float] | None = None,
+    nuisance: float = 1.0,
+) -> Factors:
     """Draws the factors of `count` people, each factor independent of the others.
 
     Args:
@@ -128,6 +136,8 @@ def sample(count: int, *, seed: int, correlation: Mapping[str, float] | None = N
             `"glasses"` or a `"beard"`, both as 0 or 1. The shares of each stay what they are, so
             the strongest possible correlation is 0.81. With `{"glasses": 0.6}`, 70 % of those who
             smile and 11 % of the others wear glasses. No other factor changes.
+        nuisance: from 0 to 1, how much of its range each factor of `NUISANCE` keeps: at 0 all
+            faces are seen in the way of `CALM`, as in passport photographs. Nothing else changes.
 
     Returns:
         A dict from each name in `FACTORS` to float32 `(count,)`.
@@ -136,6 +146,7 @@ def sample(count: int, *, seed: int, correlation: Mapping[str, float] | None = N
         ValueError: if an argument is invalid.
     """
     whole("count", count, 1)
+    number("nuisance", nuisance, 0, 1)
     correlation = dict(correlation or {})
     for name, strength in correlation.items():
         share = SHARES.get(name)
@@ -172,6 +183,9 @@ def sample(count: int, *, seed: int, correlation: Mapping[str, float] | None = N
     factors["background"] = random.random(count)
     factors["light_strength"] = random.beta(1.8, 1.8, count)
     factors["softness"] = random.beta(1.3, 1.6, count)
+    if nuisance != 1:
+        for name, calm in CALM.items():
+            factors[name] = calm + nuisance * (factors[name] - calm)
     return {name: factors[name].astype(np.float32) for name in FACTORS}
 
 
