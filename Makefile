@@ -47,8 +47,9 @@ margins: $(VENV)/installed  ## every claim over five seeds and two datasets: res
 	-$(BIN)/aelib grid 10 -p seed 0:5 -p dataset faces -p dataset smiles
 	cp runs/grid/margins.csv results/margins.csv
 
-render: $(VENV)/installed  ## runs every notebook on the real MNIST and stores the outputs
+render: $(VENV)/installed  ## runs every notebook and report on the real MNIST and stores the outputs
 	$(BIN)/python tools/render.py
+	$(BIN)/python tools/render.py studies/*/report.ipynb
 	$(BIN)/python tools/picture.py
 
 evidence: $(VENV)/installed  ## every study, full, and its table into results/; hours

@@ -86,8 +86,8 @@ def explorer(
 
     The code is `origin` plus, for each direction, a value times the direction. Two directions make
     a plane, any other number makes sliders. Weights are kept with 16 bits, in steps of one size for
-    each unit, 2.7 characters per weight; pixels differ from Keras's by some 1e-5. Kernels that were
-    rounded to 255 such steps before, as those of some kept models are, take half of that.
+    each unit, 2.7 characters per weight; pixels differ from Keras's by some 1e-5. Kernels that
+    hold multiples, up to 127, of a power of two for each unit, as some kept models do, take half.
 
     Args:
         decoder: a chain of `Dense` and `Conv2DTranspose` layers, with the activations in
@@ -238,9 +238,9 @@ def _weights(layer: Any, axes: tuple[int, ...]) -> dict[str, Any]:
     kernel = keras.ops.convert_to_numpy(layer.kernel).astype("float32")
     kernel = array(f"{layer.name}.kernel", kernel)
     largest = np.abs(kernel).max(axis=axes, keepdims=True).clip(1e-30)  # above 0
-    coarse = kernel / largest * 127
-    bits = 8 if np.abs(coarse - np.rint(coarse)).max() < 1e-3 else 16
-    step = largest / (2 ** (bits - 1) - 1)
+    coarse = 2 ** np.ceil(np.log2(largest / 127))
+    bits = 8 if (kernel % coarse == 0).all() else 16
+    step = coarse if bits == 8 else largest / 32767
     bias = np.zeros(step.size) if layer.bias is None else keras.ops.convert_to_numpy(layer.bias)
     arrays = {"kernel": np.rint(kernel / step).astype(f"<i{bits // 8}")}
     arrays |= {"step": step.astype("<f4"), "bias": bias.astype("<f4")}

@@ -177,13 +177,14 @@ def test_the_convolutional_recipe_runs_too(shape):
 
 
 @pytest.mark.parametrize("parts", [recipes.dense, recipes.convolutional])
-def test_kernels_in_255_steps_take_half_the_room_and_lose_nothing(parts):
+def test_kernels_in_127_steps_take_half_the_room_and_lose_nothing(parts):
     model, z = spread(parts((12, 12, 1), [24], 2)[1]), codes()
     before = len(str(plots.explorer(model)))
     for layer in model.layers:
         if layer.weights:
             axes = (0, 1, 3) if layer.kernel.ndim == 4 else (0,)
-            step = np.abs(layer.kernel).max(axis=axes, keepdims=True).clip(1e-9) / 127
+            largest = np.abs(layer.kernel).max(axis=axes, keepdims=True).clip(1e-9)
+            step = 2 ** np.ceil(np.log2(largest / 127))
             layer.kernel.assign(np.rint(layer.kernel / step) * step)
     explorer = plots.explorer(model)
     assert {layer.get("bits", 8) for layer in config(explorer)["layers"]} == {8}

@@ -81,16 +81,31 @@ def test_a_card_is_complete_and_of_the_file_beside_it(name):
 
 
 @pytest.mark.parametrize("name", EVERY)
+def test_weights_have_the_digits_that_a_browser_has(name):
+    model, bits = weights.load(name), weights.card(name)["recipe"].get("bits", 16)
+    for weight in model.weights:
+        assert weight.dtype in ("float32", "uint32")
+        values = weight.numpy()
+        if bits == 8 and weight.path.endswith("kernel"):
+            unit = values.ndim - 2 if "transpose" in weight.path else values.ndim - 1
+            axes = tuple(axis for axis in range(values.ndim) if axis != unit)
+            largest = np.abs(values).max(axis=axes, keepdims=True).clip(1e-30)
+            assert (values % 2 ** np.ceil(np.log2(largest / 127)) == 0).all()
+        elif weight.dtype == "float32":
+            np.testing.assert_array_equal(values, np.asarray(values, "float16"))
+
+
+AUTOENCODERS = [name for name in EVERY if "code_dim" in weights.card(name)["recipe"]]
+
+
+@pytest.mark.parametrize("name", AUTOENCODERS)
 def test_a_model_goes_from_images_to_codes_and_back(name):
     model, recipe = weights.load(name), weights.card(name)["recipe"]
     x = np.random.default_rng(0).random((3, *model.encoder.input_shape[1:]), "float32")
     z = model.encode(x)
     assert z.shape == (3, recipe["code_dim"])
     np.testing.assert_array_equal(model.reconstruct(x), model.decode(z))
-    for weight in model.weights:  # the digits of float16: a browser's copy loses nothing
-        assert weight.dtype == "float32"
-        np.testing.assert_array_equal(weight, np.asarray(weight, "float16"))
-    model.compile("adam", aelib.losses.SquaredError())  # it can be trained further
+    model.compile("adam", make_weights.loss_of(recipe))  # it can be trained further
     assert math.isfinite(model.fit(x, verbose=0).history["loss"][0])
 
 
@@ -100,7 +115,9 @@ def test_the_numbers_of_a_card_are_those_of_the_test_images(name):
     (status,) = (status for status in data.status() if status.name == card["dataset"])
     if status.kind != "embedded" and not status.path:
         pytest.skip(f"{card['dataset']} is not on this machine: set AELIB_DATA_DIR")
-    measured = make_weights.measured(weights.load(name), data.load(card["dataset"]))
+    plan = make_weights.RECIPES[name]
+    images = make_weights.load(plan, trained_on=False)
+    measured = make_weights.measured(weights.load(name), images, plan)
     assert measured.keys() == card["measured"].keys()
     for what, found in card["measured"].items():
         digit = 10.0 ** (math.floor(math.log10(found["value"])) - 3)
@@ -115,7 +132,8 @@ def test_a_folded_map_keeps_neighbours_and_adds_false_ones():
     folded = SimpleNamespace(
         encode=lambda x: np.abs(x[:, 0, 0] - (0.5, 0)), decode=lambda z: np.zeros((len(z), 1, 1, 2))
     )
-    found = make_weights.measured(folded, SimpleNamespace(train=split, test=split))
+    images = SimpleNamespace(train=split, test=split)
+    found = make_weights.measured(folded, images, {"recipe": {"parts": "map"}})
     values = {name: found[name]["value"] for name in found}
     assert values["continuity"] > 0.95 and 0.4 < values["trustworthiness"] < 0.9
     assert values["squared_error"] == pytest.approx(np.square(t).mean(), rel=5e-4)

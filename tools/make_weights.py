@@ -26,6 +26,8 @@ import aelib
 from aelib import data, losses, metrics, recipes
 from aelib._files import write_whole
 from aelib.autoencoder import Autoencoder
+from aelib.data import faces
+from aelib.variational import VariationalAutoencoder
 
 FOLDER = Path(aelib.__file__).with_name("weights")
 SCHEDULE = "recipes.adam: 5 % linear warm-up to the peak, half a cosine to 0; beta_2 0.95"
@@ -76,52 +78,201 @@ RECIPES: dict[str, dict[str, Any]] = {
             "peak": 2e-3,
         },
     },
+    "mnist_vae_2d": {
+        "about": "A variational autoencoder of MNIST's digits with two latents: a plane.",
+        "lesson": "09_variational",
+        "dataset": "mnist",
+        "recipe": {
+            "beta": 1.0,
+            "parts": "dense",
+            "sizes": [256, 256, 256],
+            "code_dim": 2,
+            "activation": "gelu",
+            "loss": "BernoulliCrossEntropy",
+            "epochs": 100,
+            "batch_size": 128,
+            "peak": 2e-3,
+            "bits": 8,
+        },
+    },
+    "mnist_vae_20d": {
+        "about": "A variational autoencoder of MNIST's digits with twenty latents.",
+        "lesson": "09_variational",
+        "dataset": "mnist",
+        "recipe": {
+            "beta": 1.0,
+            "parts": "dense",
+            "sizes": [500, 500],
+            "code_dim": 20,
+            "activation": "gelu",
+            "loss": "BernoulliCrossEntropy",
+            "epochs": 60,
+            "batch_size": 128,
+            "peak": 3e-3,
+            "bits": 8,
+        },
+    },
+    "faces_64": {
+        "about": "A variational autoencoder of drawn faces, 64 x 64, seen nearly from the front.",
+        "lesson": "10_smile_vector",
+        "dataset": "faces",
+        "recipe": {
+            "beta": 1.0,
+            "parts": "convolutional",
+            "sizes": [24, 48, 64, 64],
+            "code_dim": 64,
+            "activation": "silu",
+            "loss": "GaussianNegativeLogLikelihood",
+            "stddev": 0.04,
+            "people": 40_000,
+            "nuisance": 0.3,
+            "epochs": 30,
+            "batch_size": 64,
+            "peak": 2e-3,
+            "bits": 8,
+        },
+    },
+    "faces_reader": {
+        "about": "Reads attributes and identity, 25 factors, from a drawn face of 64 x 64.",
+        "lesson": "10_smile_vector",
+        "dataset": "faces",
+        "recipe": {
+            "parts": "reader",
+            "start": "Keras's own",
+            "sizes": [16, 32, 64, 64],
+            "dropout": 0.1,
+            "activation": "silu",
+            "loss": "MeanSquaredError",
+            "people": 30_000,
+            "nuisance": 0.3,
+            "epochs": 20,
+            "batch_size": 64,
+            "peak": 2e-3,
+        },
+    },
+    "mnist_judge": {
+        "about": "Says which digit an image of MNIST shows; its last hidden layer judges samples.",
+        "lesson": "09_variational",
+        "dataset": "mnist",
+        "recipe": {
+            "parts": "reader",
+            "start": "Keras's own",
+            "sizes": [16, 32],
+            "dropout": 0.3,
+            "activation": "silu",
+            "loss": "SparseCategoricalCrossentropy",
+            "epochs": 8,
+            "batch_size": 128,
+            "peak": 2e-3,
+        },
+    },
 }
 for plan in RECIPES.values():
     common = {"loss": "SquaredError", "schedule": SCHEDULE, "start": START, "seed": 0}
     plan["recipe"] = common | plan["recipe"]
+READ = (*faces.ATTRIBUTES, *faces.IDENTITY)  # what `faces_reader` reads, in this order
+TEST_SEED = 1  # of the people whom no model has seen
+
+
+def load(plan: dict[str, Any], trained_on: bool = True) -> data.Dataset:
+    """The images that a recipe is trained, chosen and measured on."""
+    recipe = plan["recipe"]
+    if "people" not in recipe:
+        return data.load(plan["dataset"])
+
+    def people(count: int, seed: int) -> data.Split:
+        factors = faces.sample(count, seed=seed, nuisance=recipe["nuisance"])
+        return data.Split(faces.render(factors, 64), faces.labels(factors), factors)
+
+    train = people(recipe["people"] if trained_on else 1, 100)
+    return data.Dataset(plan["dataset"], train, people(1_000, 2), people(1_000, TEST_SEED))
 
 
 def parts(recipe: dict[str, Any], shape: tuple[int, ...]) -> tuple[Any, Any]:
     """Encoder and decoder; those of "map" are written out in lesson 00."""
-    activation = recipe["activation"]
+    activation, code_dim = recipe["activation"], recipe["code_dim"]
     if recipe["parts"] != "map":
         make = {"dense": recipes.dense, "convolutional": recipes.convolutional}[recipe["parts"]]
         options = {"activation": activation, "output_activation": "sigmoid"}
-        return make(shape, recipe["sizes"], recipe["code_dim"], **options)
+        if recipe["loss"] == "BernoulliCrossEntropy":
+            options["output_activation"] = None
+        options["variational"] = "beta" in recipe
+        return make(shape, recipe["sizes"], code_dim, **options)
     down = [layers.Dense(units, activation) for units in recipe["sizes"]]
     up = [layers.Dense(units, activation) for units in recipe["decoder_sizes"]]
-    code = [layers.LayerNormalization(center=False, scale=False), layers.Dense(recipe["code_dim"])]
+    code = [layers.LayerNormalization(center=False, scale=False), layers.Dense(code_dim)]
     pixels = [layers.Dense(math.prod(shape), "sigmoid"), layers.Reshape(shape)]
     encoder = keras.Sequential([keras.Input(shape), layers.Flatten(), *down, *code])
-    return encoder, keras.Sequential([keras.Input((recipe["code_dim"],)), *up, *pixels])
+    return encoder, keras.Sequential([keras.Input((code_dim,)), *up, *pixels])
 
 
-def train(plan: dict[str, Any], images: data.Dataset) -> Autoencoder:
+def reader(recipe: dict[str, Any], shape: tuple[int, ...], outputs: int) -> keras.Sequential:
+    """A convolutional network from images to numbers; its last hidden layer is a `Dense(128)`."""
+    net = [keras.Input(shape)]
+    for width in recipe["sizes"]:
+        net += [layers.Conv2D(width, 3, 1, "same", activation=recipe["activation"])]
+        net += [layers.MaxPooling2D()]
+    net += [layers.Flatten(), layers.Dropout(recipe["dropout"])]
+    net += [layers.Dense(128, recipe["activation"]), layers.Dropout(recipe["dropout"])]
+    return keras.Sequential([*net, layers.Dense(outputs)])
+
+
+def answers(plan: dict[str, Any], split: data.Split) -> np.ndarray:
+    """What a reader is to say: the digit, or the factors `READ` in standard deviations."""
+    if plan["dataset"] != "faces":
+        return split.y
+    many = faces.sample(20_000, seed=0)
+    return np.stack(
+        [(split.factors[name] - many[name].mean()) / many[name].std() for name in READ], axis=1
+    ).astype("float32")
+
+
+def loss_of(recipe: dict[str, Any]) -> Any:
+    kind = recipe["loss"]
+    if kind == "GaussianNegativeLogLikelihood":
+        return losses.GaussianNegativeLogLikelihood(recipe["stddev"])
+    if kind == "SparseCategoricalCrossentropy":
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return getattr(losses if hasattr(losses, kind) else keras.losses, kind)()
+
+
+def train(plan: dict[str, Any], images: data.Dataset) -> keras.Model:
     """A model trained as the recipe of `plan` says."""
-    recipe, x = plan["recipe"], images.train.x
+    recipe, x, loss = plan["recipe"], images.train.x, loss_of(plan["recipe"])
     aelib.start(recipe["seed"])
-    model = Autoencoder(*parts(recipe, images.image_shape))
+    budget = {key: recipe[key] for key in ("epochs", "batch_size", "peak")}
+    if recipe["parts"] == "reader":
+        y, y_valid = answers(plan, images.train), answers(plan, images.valid)
+        model = reader(recipe, images.image_shape, y.shape[1] if y.ndim == 2 else int(y.max()) + 1)
+        recipes.fit(model, x, loss, y=y, verbose=2, **budget)
+        model.evaluate(images.valid.x, y_valid, verbose=2)
+        return model
+    halves = parts(recipe, images.image_shape)
+    model = (
+        VariationalAutoencoder(*halves, beta=recipe["beta"])
+        if "beta" in recipe
+        else Autoencoder(*halves)
+    )
     bias = model.decoder.layers[-2].bias
     mean = x.mean(axis=0).reshape(-1, bias.shape[0]).mean(axis=0).clip(1e-3, 1 - 1e-3)
     bias.assign(np.log(mean / (1 - mean)))
-    budget = {key: recipe[key] for key in ("epochs", "batch_size", "peak")}
-    recipes.fit(model, x, getattr(losses, recipe["loss"])(), verbose=2, **budget)
+    recipes.fit(model, x, loss, verbose=2, **budget)
     model.evaluate(images.valid.x, verbose=2)  # what a recipe is chosen on
     return model
 
 
-def packed(model: Autoencoder) -> bytes:
-    """A `.keras` file of the model without its optimiser, half as large as Keras's.
+def packed(model: keras.Model, bits: int = 16) -> bytes:
+    """A `.keras` file of the model without its optimiser, a half or a quarter of Keras's size.
 
-    Its weights are float32 with the digits of float16, as a browser's copy of them has, so that
-    both draw the same picture. What that leaves empty, bzip2 packs best.
+    Its weights are float32 with the digits of float16. With 8 bits the kernels are rounded further,
+    to multiples, up to 127, of a power of two for each unit. A browser's copy holds the same, so
+    that both draw the same picture. What that leaves empty, bzip2 packs best.
     """
     content = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder:
         model.save(path := Path(folder) / "model.keras")
         kept = aelib.load_model(path, compile=False)
-        kept.set_weights([w.astype("float16").astype(w.dtype) for w in kept.get_weights()])
+        kept.set_weights([rounded(weight, bits) for weight in kept.weights])
         kept.save(path)
         with zipfile.ZipFile(path) as source:
             with zipfile.ZipFile(content, "w", zipfile.ZIP_BZIP2) as target:
@@ -130,11 +281,48 @@ def packed(model: Autoencoder) -> bytes:
     return content.getvalue()
 
 
-def measured(model: Autoencoder, images: data.Dataset) -> dict[str, dict[str, Any]]:
+def rounded(weight: Any, bits: int) -> np.ndarray:
+    values = weight.numpy()
+    if values.dtype != "float32":  # the state of a seed
+        return values
+    if bits == 8 and weight.path.endswith("kernel"):
+        unit = -2 if "transpose" in weight.path else -1
+        axes = tuple(axis for axis in range(values.ndim) if axis != values.ndim + unit)
+        step = 2 ** np.ceil(np.log2(np.abs(values).max(axis=axes, keepdims=True).clip(1e-30) / 127))
+        return np.rint(values / step) * step
+    return values.astype("float16").astype("float32")
+
+
+def measured(model: Any, images: data.Dataset, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """What the card says of the model on the test images, to four digits."""
+    found = of_reader if plan["recipe"]["parts"] == "reader" else of_autoencoder
+    return {
+        name: {"value": float(f"{value:.4g}"), "unit": unit}
+        for name, (value, unit) in found(model, images, plan).items()
+    }
+
+
+def of_reader(model: Any, images: data.Dataset, plan: dict[str, Any]) -> dict[str, Any]:
+    y, found = answers(plan, images.test), model.predict(images.test.x, verbose=0)
+    if y.ndim == 1:
+        return {"error": ((found.argmax(axis=1) != y).mean(), "fraction of test images")}
+    r2 = 1 - np.square(found - y).mean(axis=0) / y.var(axis=0)
+    of = "R2, the share of a factor's variance in the test images that is read"
+    return {name: (value, of) for name, value in zip(READ, r2, strict=True)}
+
+
+def of_autoencoder(model: Any, images: data.Dataset, plan: dict[str, Any]) -> dict[str, Any]:
     x, z = images.test.x, model.encode(images.test.x)
     error = metrics.squared_error(x, model.decode(z)).mean(dtype="float64")
     found = {"squared_error": (error, "per image: summed over pixels, mean over the test images")}
+    if "beta" in plan["recipe"]:
+        model.compile("adam", loss_of(plan["recipe"]))
+        bound = model.evaluate(x, verbose=0, return_dict=True)
+        nats = "nats per image, mean over the test images"
+        found |= {
+            "negative_elbo": (bound["reconstruction"] + bound["kl"], nats),
+            "kl": (bound["kl"], nats),
+        }
     if z.shape[1] == 2:
         few, k = slice(2_000), 12
         flat, codes = x[few].reshape(len(x[few]), -1), z[few]
@@ -148,10 +336,7 @@ def measured(model: Autoencoder, images: data.Dataset) -> dict[str, dict[str, An
                 "fraction of test images that the 5 nearest training codes misread",
             ),
         }
-    return {
-        name: {"value": float(f"{value:.4g}"), "unit": unit}
-        for name, (value, unit) in found.items()
-    }
+    return found
 
 
 def is_kept(name: str, plan: dict[str, Any], folder: Path) -> bool:
@@ -167,8 +352,8 @@ def is_kept(name: str, plan: dict[str, Any], folder: Path) -> bool:
 
 def make(name: str, plan: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Trains a model, writes it and then its card into `folder`, and returns the card."""
-    images, begin = data.load(plan["dataset"]), time.perf_counter()
-    content = packed(train(plan, images))
+    images, begin = load(plan), time.perf_counter()
+    content = packed(train(plan, images), plan["recipe"].get("bits", 16))
     seconds = round(time.perf_counter() - begin, 1)
     path = folder / f"{name}.keras"
     write_whole(path, content)
@@ -180,7 +365,7 @@ def make(name: str, plan: dict[str, Any], folder: Path) -> dict[str, Any]:
         "versions": {package: version(package) for package in packages},
         "seconds": seconds,
         "file": {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()},
-        "measured": measured(aelib.load_model(path), images),
+        "measured": measured(aelib.load_model(path), images, plan),
     }
     write_whole(path.with_suffix(".json"), json.dumps(card, indent=1) + "\n")
     return card
