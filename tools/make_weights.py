@@ -92,6 +92,7 @@ RECIPES: dict[str, dict[str, Any]] = {
             "epochs": 100,
             "batch_size": 128,
             "peak": 2e-3,
+            "validation": 0.05,
             "bits": 8,
         },
     },
@@ -109,6 +110,7 @@ RECIPES: dict[str, dict[str, Any]] = {
             "epochs": 60,
             "batch_size": 128,
             "peak": 3e-3,
+            "validation": 0.05,
             "bits": 8,
         },
     },
@@ -178,7 +180,7 @@ def load(plan: dict[str, Any], trained_on: bool = True) -> data.Dataset:
     """The images that a recipe is trained, chosen and measured on."""
     recipe = plan["recipe"]
     if "people" not in recipe:
-        return data.load(plan["dataset"])
+        return data.load(plan["dataset"], validation=recipe.get("validation"))
 
     def people(count: int, seed: int) -> data.Split:
         factors = faces.sample(count, seed=seed, nuisance=recipe["nuisance"])
