@@ -78,42 +78,6 @@ RECIPES: dict[str, dict[str, Any]] = {
             "peak": 2e-3,
         },
     },
-    "mnist_vae_2d": {
-        "about": "A variational autoencoder of MNIST's digits with two latents: a plane.",
-        "lesson": "09_variational",
-        "dataset": "mnist",
-        "recipe": {
-            "beta": 1.0,
-            "parts": "dense",
-            "sizes": [256, 256, 256],
-            "code_dim": 2,
-            "activation": "gelu",
-            "loss": "BernoulliCrossEntropy",
-            "epochs": 100,
-            "batch_size": 128,
-            "peak": 2e-3,
-            "validation": 0.05,
-            "bits": 8,
-        },
-    },
-    "mnist_vae_20d": {
-        "about": "A variational autoencoder of MNIST's digits with twenty latents.",
-        "lesson": "09_variational",
-        "dataset": "mnist",
-        "recipe": {
-            "beta": 1.0,
-            "parts": "dense",
-            "sizes": [500, 500],
-            "code_dim": 20,
-            "activation": "gelu",
-            "loss": "BernoulliCrossEntropy",
-            "epochs": 60,
-            "batch_size": 128,
-            "peak": 3e-3,
-            "validation": 0.05,
-            "bits": 8,
-        },
-    },
     "faces_64": {
         "about": "A variational autoencoder of drawn faces, 64 x 64, seen nearly from the front.",
         "lesson": "10_smile_vector",
@@ -134,45 +98,10 @@ RECIPES: dict[str, dict[str, Any]] = {
             "bits": 8,
         },
     },
-    "faces_reader": {
-        "about": "Reads attributes and identity, 25 factors, from a drawn face of 64 x 64.",
-        "lesson": "10_smile_vector",
-        "dataset": "faces",
-        "recipe": {
-            "parts": "reader",
-            "start": "Keras's own",
-            "sizes": [16, 32, 64, 64],
-            "dropout": 0.1,
-            "activation": "silu",
-            "loss": "MeanSquaredError",
-            "people": 30_000,
-            "nuisance": 0.3,
-            "epochs": 20,
-            "batch_size": 64,
-            "peak": 2e-3,
-        },
-    },
-    "mnist_judge": {
-        "about": "Says which digit an image of MNIST shows; its last hidden layer judges samples.",
-        "lesson": "09_variational",
-        "dataset": "mnist",
-        "recipe": {
-            "parts": "reader",
-            "start": "Keras's own",
-            "sizes": [16, 32],
-            "dropout": 0.3,
-            "activation": "silu",
-            "loss": "SparseCategoricalCrossentropy",
-            "epochs": 8,
-            "batch_size": 128,
-            "peak": 2e-3,
-        },
-    },
 }
 for plan in RECIPES.values():
     common = {"loss": "SquaredError", "schedule": SCHEDULE, "start": START, "seed": 0}
     plan["recipe"] = common | plan["recipe"]
-READ = (*faces.ATTRIBUTES, *faces.IDENTITY)  # what `faces_reader` reads, in this order
 TEST_SEED = 1  # of the people whom no model has seen
 
 
@@ -180,7 +109,7 @@ def load(plan: dict[str, Any], trained_on: bool = True) -> data.Dataset:
     """The images that a recipe is trained, chosen and measured on."""
     recipe = plan["recipe"]
     if "people" not in recipe:
-        return data.load(plan["dataset"], validation=recipe.get("validation"))
+        return data.load(plan["dataset"])
 
     def people(count: int, seed: int) -> data.Split:
         factors = faces.sample(count, seed=seed, nuisance=recipe["nuisance"])
@@ -196,8 +125,6 @@ def parts(recipe: dict[str, Any], shape: tuple[int, ...]) -> tuple[Any, Any]:
     if recipe["parts"] != "map":
         make = {"dense": recipes.dense, "convolutional": recipes.convolutional}[recipe["parts"]]
         options = {"activation": activation, "output_activation": "sigmoid"}
-        if recipe["loss"] == "BernoulliCrossEntropy":
-            options["output_activation"] = None
         options["variational"] = "beta" in recipe
         return make(shape, recipe["sizes"], code_dim, **options)
     down = [layers.Dense(units, activation) for units in recipe["sizes"]]
@@ -208,34 +135,11 @@ def parts(recipe: dict[str, Any], shape: tuple[int, ...]) -> tuple[Any, Any]:
     return encoder, keras.Sequential([keras.Input((code_dim,)), *up, *pixels])
 
 
-def reader(recipe: dict[str, Any], shape: tuple[int, ...], outputs: int) -> keras.Sequential:
-    """A convolutional network from images to numbers; its last hidden layer is a `Dense(128)`."""
-    net = [keras.Input(shape)]
-    for width in recipe["sizes"]:
-        net += [layers.Conv2D(width, 3, 1, "same", activation=recipe["activation"])]
-        net += [layers.MaxPooling2D()]
-    net += [layers.Flatten(), layers.Dropout(recipe["dropout"])]
-    net += [layers.Dense(128, recipe["activation"]), layers.Dropout(recipe["dropout"])]
-    return keras.Sequential([*net, layers.Dense(outputs)])
-
-
-def answers(plan: dict[str, Any], split: data.Split) -> np.ndarray:
-    """What a reader is to say: the digit, or the factors `READ` in standard deviations."""
-    if plan["dataset"] != "faces":
-        return split.y
-    many = faces.sample(20_000, seed=0)
-    return np.stack(
-        [(split.factors[name] - many[name].mean()) / many[name].std() for name in READ], axis=1
-    ).astype("float32")
-
-
 def loss_of(recipe: dict[str, Any]) -> Any:
     kind = recipe["loss"]
     if kind == "GaussianNegativeLogLikelihood":
         return losses.GaussianNegativeLogLikelihood(recipe["stddev"])
-    if kind == "SparseCategoricalCrossentropy":
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    return getattr(losses if hasattr(losses, kind) else keras.losses, kind)()
+    return getattr(losses, kind)()
 
 
 def train(plan: dict[str, Any], images: data.Dataset) -> keras.Model:
@@ -243,12 +147,6 @@ def train(plan: dict[str, Any], images: data.Dataset) -> keras.Model:
     recipe, x, loss = plan["recipe"], images.train.x, loss_of(plan["recipe"])
     aelib.start(recipe["seed"])
     budget = {key: recipe[key] for key in ("epochs", "batch_size", "peak")}
-    if recipe["parts"] == "reader":
-        y, y_valid = answers(plan, images.train), answers(plan, images.valid)
-        model = reader(recipe, images.image_shape, y.shape[1] if y.ndim == 2 else int(y.max()) + 1)
-        recipes.fit(model, x, loss, y=y, verbose=2, **budget)
-        model.evaluate(images.valid.x, y_valid, verbose=2)
-        return model
     halves = parts(recipe, images.image_shape)
     model = (
         VariationalAutoencoder(*halves, beta=recipe["beta"])
@@ -297,23 +195,6 @@ def rounded(weight: Any, bits: int) -> np.ndarray:
 
 def measured(model: Any, images: data.Dataset, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """What the card says of the model on the test images, to four digits."""
-    found = of_reader if plan["recipe"]["parts"] == "reader" else of_autoencoder
-    return {
-        name: {"value": float(f"{value:.4g}"), "unit": unit}
-        for name, (value, unit) in found(model, images, plan).items()
-    }
-
-
-def of_reader(model: Any, images: data.Dataset, plan: dict[str, Any]) -> dict[str, Any]:
-    y, found = answers(plan, images.test), model.predict(images.test.x, verbose=0)
-    if y.ndim == 1:
-        return {"error": ((found.argmax(axis=1) != y).mean(), "fraction of test images")}
-    r2 = 1 - np.square(found - y).mean(axis=0) / y.var(axis=0)
-    of = "R2, the share of a factor's variance in the test images that is read"
-    return {name: (value, of) for name, value in zip(READ, r2, strict=True)}
-
-
-def of_autoencoder(model: Any, images: data.Dataset, plan: dict[str, Any]) -> dict[str, Any]:
     x, z = images.test.x, model.encode(images.test.x)
     error = metrics.squared_error(x, model.decode(z)).mean(dtype="float64")
     found = {"squared_error": (error, "per image: summed over pixels, mean over the test images")}
@@ -338,7 +219,10 @@ def of_autoencoder(model: Any, images: data.Dataset, plan: dict[str, Any]) -> di
                 "fraction of test images that the 5 nearest training codes misread",
             ),
         }
-    return found
+    return {
+        name: {"value": float(f"{value:.4g}"), "unit": unit}
+        for name, (value, unit) in found.items()
+    }
 
 
 def is_kept(name: str, plan: dict[str, Any], folder: Path) -> bool:
