@@ -148,7 +148,7 @@ def test_what_the_lessons_say_of_them():
 @pytest.mark.parametrize("ask", [weights.load, weights.card])
 @pytest.mark.parametrize("name", ["mnist_3d", "", "../weights/mnist_2d", None, 2])
 def test_an_unknown_name_is_refused_with_those_that_exist(ask, name):
-    with pytest.raises(ValueError, match=r"`name` must be one of 'mnist_2d', .*Received: name="):
+    with pytest.raises(ValueError, match=r"`name` must be one of '.*'mnist_2d', .*Received: name="):
         ask(name)
 
 
