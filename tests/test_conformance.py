@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 
 import aelib
@@ -461,6 +462,7 @@ LOAD = """
 import json, sys
 from pathlib import Path
 import numpy as np
+import tensorflow as tf
 import aelib
 aelib.start(0)
 import keras
@@ -480,6 +482,7 @@ def forget():
         vars(aelib).pop(name.split(".")[1], None)
     keras.saving.get_custom_objects().clear()
 
+tf.config.run_functions_eagerly(True)
 found = {}
 for load in ("aelib", "keras"):
     for path in sorted(Path(sys.argv[1]).glob("*.keras")):
@@ -503,6 +506,14 @@ print(json.dumps(found))
 """
 
 
+@pytest.fixture
+def eager():
+    """Tracing dozens of models takes longer than what they do here."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 def saved(folder, name: str, model: keras.Model, x, y=None) -> None:
     target = {} if y is None else {"y": y}
     outputs, losses = keras.tree.flatten(model.predict(x, verbose=0))[0], {}
@@ -513,7 +524,7 @@ def saved(folder, name: str, model: keras.Model, x, y=None) -> None:
     model.save(folder / f"{name}.keras")
 
 
-def test_files_open_in_a_fresh_process_with_the_same_outputs_and_losses(tmp_path):
+def test_files_open_in_a_fresh_process_with_the_same_outputs_and_losses(tmp_path, eager):
     for name, case in LAYERS.items():
         model = wrapped(case)
         model.compile("adam", "mse")
