@@ -4,6 +4,7 @@ import base64
 import hashlib
 import html
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -25,7 +26,8 @@ CLASSES = tuple(mpl.color_sequences["tab10"])
 ACTIVATIONS = ("linear", "relu", "gelu", "silu", "tanh", "sigmoid", "softplus")
 _SAME = ("Reshape", "Flatten", "Identity", "Dropout", "GaussianNoise")
 _POINTS = 1500  # are drawn at most
-_GRID = 10  # images across the static picture
+_GRID = 10  # images across the static picture; of sliders, half as many
+_WIDTH = 560  # of the static picture in the page, in pixels
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title>
@@ -35,7 +37,7 @@ _PAGE = """<!doctype html>
 </main></html>
 """
 _HTML = """<div data-aelib-explorer="{id}" data-lm-suppress-shortcuts="true">
-<img src="data:image/png;base64,{png}" alt="{alt}" width="560" style="max-width: 100%">
+<img src="data:image/png;base64,{png}" alt="{alt}" width="{width}" style="max-width: 100%">
 </div><script>(() => {{
 {source}
 for (const host of document.querySelectorAll('[data-aelib-explorer="{id}"]'))
@@ -158,6 +160,7 @@ def explorer(
     page = _HTML.format(
         id=f"{hashlib.sha256(data.encode()).hexdigest()[:8]}-{next(_number)}",
         png=_text(png),
+        width=_WIDTH,
         alt=html.escape(alt),
         source=files("aelib").joinpath("explorer.js").read_text("utf-8"),
         config=data,
@@ -294,7 +297,7 @@ def _sheet(
         values = np.stack(np.meshgrid(x, y[::-1]), axis=-1).reshape(-1, 2)
         content = f"across {ranges[0]}, upwards {ranges[1]}"
     else:
-        lines, columns = len(ends), _GRID
+        lines, columns = len(ends), _GRID // 2
         values = np.tile(start, (lines, columns, 1))
         for line, (low, high) in enumerate(ends):
             values[line, :, line] = np.linspace(low, high, columns)
@@ -307,7 +310,9 @@ def _sheet(
     pixels = np.rint(255 * (1 - sheet if paper else sheet)).astype("uint8")
     png = BytesIO()
     picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
-    picture.quantize(16 if channels == 1 else 128).save(png, "png", optimize=True)
+    picture = picture.quantize(16 if channels == 1 else 128)
+    size = [math.ceil(_WIDTH / picture.width) * side for side in picture.size]
+    picture.resize(size, Image.Resampling.NEAREST).save(png, "png", optimize=True)
     return png.getvalue(), f"{lines} x {columns} images that the decoder draws: {content}."
 
 

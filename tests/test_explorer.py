@@ -327,8 +327,9 @@ def test_the_plane_is_told_to_those_who_do_not_see_it():
 def test_where_no_script_runs_a_picture_shows_decoded_images():
     model = decoder(shape=(8, 6, 1))
     explorer = plots.explorer(model, limits=[[-2, 2], [-9, 5]], title='A <title> & "more"')
-    sheet = np.asarray(Image.open(BytesIO(explorer.png)).convert("L"), float)
-    assert sheet.shape == (10 * 8, 10 * 6)
+    picture = Image.open(BytesIO(explorer.png)).convert("L")
+    assert picture.size == (600, 800), "enlarged to what the page shows"
+    sheet = np.asarray(picture.reduce(10), float)
     for corner, tile in ([[-2, 5], sheet[:8, :6]], [[2, -9], sheet[-8:, -6:]]):
         expected = grey(model, corner).reshape(8, 6, 4)[..., 0]
         assert np.abs(tile - expected).mean() < 8, "in 16 greys"
@@ -340,7 +341,7 @@ def test_where_no_script_runs_a_picture_shows_decoded_images():
     assert 'alt="A &lt;title&gt; &amp; &quot;more&quot;. 10 x 10 images' in before_script
     assert f"base64,{data['image/png']}" in before_script
     rows = plots.explorer(decoder(code_dim=3, shape=(8, 6, 3)))
-    assert Image.open(BytesIO(rows.png)).size == (10 * 6, 3 * 8) and "3 x 10" in rows.alt
+    assert Image.open(BytesIO(rows.png)).size == (19 * 5 * 6, 19 * 3 * 8) and "3 x 5" in rows.alt
 
 
 def test_explorers_on_one_page_have_different_names_and_do_not_see_each_other():
