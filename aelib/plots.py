@@ -163,8 +163,10 @@ def _png(figure: Figure):
         return None
     image, small = Image.open(BytesIO(png)).convert("RGB"), BytesIO()
     red, green, blue = (band.tobytes() for band in image.split())
-    grey = image.convert("L") if red == green == blue else image.quantize(256, kmeans=1)
-    grey.save(small, "png", optimize=True)
+    inked = any(shown.get_cmap().name == "gray_r" for axes in figure.axes for shown in axes.images)
+    grey = image.convert("L").quantize(16) if inked else image.convert("L")
+    image = grey if red == green == blue else image.quantize(256, kmeans=1)
+    image.save(small, "png", optimize=True)
     text = getattr(figure, "alternative_text", None)
     return min(png, small.getvalue(), key=len), {"alt": text or _titles(figure)}
 

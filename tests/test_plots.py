@@ -228,3 +228,11 @@ def test_rows_and_maps_need_something_to_show():
         plots.code_map(axes, np.zeros((3, 3)), np.zeros(3), title="")
     with pytest.raises(ValueError, match="must have the same length"):
         plots.code_map(axes, np.zeros((3, 2)), np.zeros(4), title="")
+
+
+def test_ink_on_paper_is_stored_in_sixteen_greys_and_photographs_in_all():
+    x = np.linspace(0, 1, 4 * 256).reshape(4, 16, 16, 1)
+    for paper in (True, False):
+        png, _ = plots._png(plots.image_sheet(x, title="A title", paper=paper))
+        greys = len(Image.open(BytesIO(png)).convert("L").getcolors())
+        assert greys <= 16 if paper else greys > 200
