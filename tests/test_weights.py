@@ -27,6 +27,7 @@ import make_weights  # noqa: E402
 
 PROJECT = (ROOT / "pyproject.toml").read_text()
 EVERY = weights.names()
+AUTOENCODERS = [name for name in EVERY if weights.card(name)["recipe"]["parts"] != "reader"]
 TINY = {
     "about": "Small.",
     "lesson": "00_start_here",
@@ -95,7 +96,7 @@ def test_weights_have_the_digits_that_a_browser_has(name):
             np.testing.assert_array_equal(values, np.asarray(values, "float16"))
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", AUTOENCODERS)
 def test_a_model_goes_from_images_to_codes_and_back(name):
     model, recipe = weights.load(name), weights.card(name)["recipe"]
     x = np.random.default_rng(0).random((3, *model.encoder.input_shape[1:]), "float32")
@@ -104,6 +105,13 @@ def test_a_model_goes_from_images_to_codes_and_back(name):
     np.testing.assert_array_equal(model.reconstruct(x), model.decode(z))
     model.compile("adam", make_weights.loss_of(recipe))  # it can be trained further
     assert math.isfinite(model.fit(x, verbose=0).history["loss"][0])
+
+
+def test_the_judge_gives_a_number_for_each_digit():
+    judge = weights.load("mnist_judge")
+    x = np.random.default_rng(0).random((3, 28, 28, 1), "float32")
+    assert judge(x).shape == (3, 10)
+    assert judge.layers[-3].units == 128  # lesson 09 reads its last hidden layer
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -142,6 +150,7 @@ def test_what_the_lessons_say_of_them():
         return weights.card(name)["measured"][what]["value"]
 
     assert measured("mnist_2d") <= 25.5 and measured("mnist_2d", "neighbour_error") <= 0.12
+    assert measured("mnist_judge", "error") <= 0.01
     assert measured("mnist_8d") <= 9.6 and measured("mnist_30d") <= 2.86
 
 
@@ -203,6 +212,19 @@ def test_what_is_made_is_kept_until_file_card_or_recipe_change(tmp_path):
         assert is_kept()
 
 
+def test_halves_may_differ_and_an_encoder_drop_units():
+    recipe = TINY["recipe"] | {"parts": "dense", "sizes": [7, 6], "decoder_sizes": [5], "beta": 1.0}
+    recipe["loss"] = "BernoulliCrossEntropy"
+    encoder, decoder = make_weights.parts(recipe | {"dropout": 0.5}, (4, 4, 1))
+    kinds = [type(layer).__name__ for layer in encoder.layers]
+    assert kinds == ["Flatten", "Dropout", "Dense", "Dropout", "Dense", "Dense"]
+    assert encoder.output_shape == (None, 2 * recipe["code_dim"])
+    assert decoder.layers[0].units == 5 and decoder.output_shape == (None, 4, 4, 1)
+    x = np.random.default_rng(0).random((3, 4, 4, 1), "float32")
+    assert not np.allclose(encoder(x, training=True), encoder(x))
+    assert np.asarray(decoder(np.full((1, 2), 99, "float32"))).min() < 0, "logits"
+
+
 def test_a_packed_model_is_the_model_without_its_optimiser(make_parts, tmp_path):
     model = aelib.autoencoder.Autoencoder(*make_parts())
     model.compile("adam", aelib.losses.BernoulliCrossEntropy(from_logits=True))
@@ -236,5 +258,8 @@ def test_models_are_chosen_by_name_and_made_when_they_are_not_there(monkeypatch)
     assert call().exit_code == 0 and [name for name, *_ in made] == [
         "mnist_8d",
         "mnist_30d",
+        "mnist_vae_2d",
+        "mnist_vae_20d",
         "faces_64",
+        "mnist_judge",
     ]
