@@ -33,8 +33,6 @@ full: $(VENV)/installed  ## published sizes on real data; hours
 	-$(BIN)/aelib run --profile full
 	-$(BIN)/aelib run 06 --profile full --part charte
 	-$(BIN)/aelib run 08 --profile full --part ladder
-	-$(BIN)/aelib run 09 --profile full --part likelihood
-	-$(BIN)/aelib run 09 --profile full --part weighted
 	-$(BIN)/aelib run 11 --profile full --part archive
 	-$(BIN)/aelib run 11 --profile full --part lossless
 	mkdir -p results
