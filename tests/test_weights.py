@@ -242,7 +242,7 @@ def test_models_are_chosen_by_name_and_made_when_they_are_not_there(monkeypatch)
     made = []
 
     def make(name, plan, folder):
-        made.append((name, plan["recipe"]["code_dim"], folder))
+        made.append((name, plan["recipe"].get("code_dim"), folder))
         return weights.card(name)
 
     def call(*arguments):
