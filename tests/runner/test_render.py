@@ -4,6 +4,7 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -81,3 +82,18 @@ def test_refuses_a_notebook_that_was_changed_while_it_ran(change):
     after = nbformat.v4.new_notebook(cells=[{**cell, change: "2"}])
     with pytest.raises(UsageError):
         render.normalised(before, nbformat.from_dict(after))
+
+
+def test_photographs_may_be_counted_in_a_report_and_in_no_lesson(tmp_path):
+    spec = importlib.util.spec_from_file_location("render", TOOL)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    result = SimpleNamespace(ok=True, dataset=["smiles"])
+    for name in ("report", "10_faces"):
+        path = write_notebook(tmp_path / f"{name}.ipynb", BEGIN, parameters=ON_MNIST)
+        notebook = SimpleNamespace(path=path)
+        if name == "report":
+            tool.write_back(notebook, result, path)
+            continue
+        with pytest.raises(tool.UsageError, match="Data used: smiles"):
+            tool.write_back(notebook, result, path)
