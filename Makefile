@@ -6,23 +6,48 @@ BIN := $(VENV)/bin
 # Two processes of one thread each do more than one of two threads: see benchmarks/README.md.
 ONE_CORE := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=600 --nbval-kernel-startup-timeout=180
+NOTEBOOK_TESTS := $(ONE_CORE) $(BIN)/pytest -n 2 --dist loadscope $(NBVAL)
 COLAB_VENV := .venv-colab
+NEWEST_VENV := .venv-newest
+BUILD_VENV := .venv-build
+# What `make lesson` takes as NAME: a lesson with its solution, or the report of a study.
+NAMES := $(basename $(notdir $(wildcard notebooks/*.ipynb))) $(patsubst studies/%/report.ipynb,%,$(wildcard studies/*/report.ipynb))
+NAMED = $(wildcard notebooks/$(NAME).ipynb notebooks/solutions/$(NAME).ipynb studies/$(NAME)/report.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab full margins render weights evidence bench test-colab lock stamp
+.PHONY: help install run test lint digits lessons lesson names units lab full margins render weights evidence \
+  bench test-colab test-newest wheel release-models lock stamp
+.NOTPARALLEL:
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
+
+install: $(VENV)/installed  ## the locked environment, in .venv; the others do so themselves
 
 run: $(VENV)/installed  ## every notebook, quick; installs what it needs first
 	$(BIN)/aelib run --jobs 2
 
-test: $(VENV)/installed  ## everything that CI runs, in under 30 minutes
+test: lint digits lessons units  ## everything that CI runs, in under 30 minutes
+
+lint: $(VENV)/installed  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+digits: $(VENV)/installed  ## four lessons on the drawn digits
 	$(BIN)/aelib run 00 03 07 08 -p dataset digits --out runs/digits --force --jobs 2
-	$(ONE_CORE) $(BIN)/pytest -n 2 --dist loadscope $(NBVAL) notebooks/*.ipynb notebooks/solutions/*.ipynb studies/*/report.ipynb
+
+lessons: $(VENV)/installed  ## every lesson, solution and report of a study, as a test
+	$(NOTEBOOK_TESTS) notebooks/*.ipynb notebooks/solutions/*.ipynb studies/*/report.ipynb
+
+lesson: $(VENV)/installed  ## one of them: make lesson NAME=04_sparse
+	$(if $(NAMED),,$(error NAME must be one of: $(NAMES). Received: NAME=$(NAME)))
+	$(NOTEBOOK_TESTS) $(NAMED)
+
+names:  ## the names that `make lesson` takes
+	@echo $(NAMES)
+
+units: $(VENV)/installed  ## the tests of the library, the command and the checkout
 	$(ONE_CORE) $(BIN)/pytest -n 3 --dist loadfile --count-skips tests
 
 lab: $(VENV)/installed  ## JupyterLab with the notebooks
@@ -67,6 +92,24 @@ bench: $(VENV)/installed  ## how fast training is, beside plain Keras, PyTorch a
 
 test-colab: $(COLAB_VENV)/installed  ## the library's tests under what Colab ships
 	$(COLAB_VENV)/bin/pytest tests --ignore=tests/runner
+
+test-newest:  ## the same under the newest TensorFlow and Keras, installed afresh
+	$(PYTHON) -m venv --clear $(NEWEST_VENV)
+	$(NEWEST_VENV)/bin/pip install -q -e '.[test]'
+	$(NEWEST_VENV)/bin/pytest tests --ignore=tests/runner
+
+# With TAG, as in a release, the tag must name the version.
+wheel:  ## wheel and source archive in dist/: make wheel [TAG=v0.2.0]
+	$(PYTHON) -m venv --clear $(BUILD_VENV)
+	$(BUILD_VENV)/bin/pip install -q build twine
+	rm -rf dist
+	$(BUILD_VENV)/bin/python -m build -q
+	$(BUILD_VENV)/bin/twine check --strict dist/*
+	$(if $(TAG),test -f dist/aelib-$(TAG:v%=%).tar.gz)
+
+# Once for each release; under the oldest Keras, as above.
+release-models: $(COLAB_VENV)/installed  ## small models that every later release must open: tests/releases
+	$(COLAB_VENV)/bin/python tools/make_release_model.py
 
 lock:  ## requirements.txt and environment.yml from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra test --universal --no-annotate --no-header -q -o requirements.txt
