@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 from nbclient import NotebookClient
 
 import aelib
@@ -299,14 +300,16 @@ def test_no_dataset_is_tracked():
         ["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout.split()
     assert [name for name in tracked if name.startswith("data/")] == ["data/README.md"]
-    kept = [name for name in tracked if name.startswith("aelib/weights/")]
+    kept = [name for name in tracked if name.startswith(("aelib/weights/", "tests/releases/"))]
     others = sorted(set(tracked) - set(kept))
     assert not [name for name in others if name.endswith((".npz", ".gz", ".zip", ".keras"))]
     assert not [name for name in kept if not name.endswith((".py", ".keras", ".json"))]
 
 
 def copy_of_the_checkout(folder: Path) -> Path:
-    for name in ("pyproject.toml", "README.md", "CITATION.cff"):
+    forms = ".github/ISSUE_TEMPLATE/config.yml"
+    (folder / forms).parent.mkdir(parents=True)
+    for name in ("pyproject.toml", "README.md", "CITATION.cff", "CHANGELOG.md", forms):
         shutil.copy(ROOT / name, folder / name)
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
     return folder
@@ -322,6 +325,14 @@ def test_a_stamped_copy_shows_its_address_everywhere_and_can_be_stamped_again(tm
         readme = (root / "README.md").read_text()
         assert readme.count("colab-badge.svg") == 1
         assert f"/github/{repository}/blob/main/notebooks/00_start_here.ipynb" in readme
+        log = (root / "CHANGELOG.md").read_text()
+        assert f"\n[Unreleased]: {address}/compare/v" in log
+        for version in re.findall(r"(?m)^## \[(\d[^]]*)\]", log):
+            assert f"\n[{version}]: {address}/releases/tag/v{version}\n" in log
+        forms = yaml.safe_load((root / ".github/ISSUE_TEMPLATE/config.yml").read_text())
+        assert forms["blank_issues_enabled"] is True
+        for link in forms["contact_links"]:
+            assert link["url"].startswith(f"{address}/") and link["name"] and link["about"]
         for path in (root / "notebooks").rglob("*.ipynb"):
             cells = json.loads(path.read_text())["cells"]
             (cell,) = [c for c in cells if "colab" in c["metadata"].get("tags", ())]
@@ -330,6 +341,7 @@ def test_a_stamped_copy_shows_its_address_everywhere_and_can_be_stamped_again(tm
             assert 'if "google.colab" in sys.modules:' in lines
         assert not stamp.stamp(root, repository), "stamping twice changes nothing"
     assert "first/name" not in "".join(p.read_text() for p in root.rglob("*.md"))
+    assert "first/name" not in (root / ".github/ISSUE_TEMPLATE/config.yml").read_text()
 
 
 @pytest.mark.parametrize(

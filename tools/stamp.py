@@ -4,8 +4,9 @@
 
 The page's own address, pasted from a browser, does as well. The address is one value,
 `[project.urls] Repository` in pyproject.toml. From it come the badge of README.md,
-`repository-code` in CITATION.cff and the install line in the Colab cell of every notebook.
-Stamping again, with the same or another address, replaces what was there.
+`repository-code` in CITATION.cff, the install line in the Colab cell of every notebook, the links
+of CHANGELOG.md's versions and those beside the forms for issues. Stamping again, with the same or
+another address, replaces what was there.
 """
 
 import json
@@ -28,6 +29,8 @@ def stamp(root: Path, repository: str) -> list[Path]:
         root / "pyproject.toml": lambda text: _line("Repository = ", f'"{address}"', text),
         root / "CITATION.cff": lambda text: _line("repository-code: ", f'"{address}"', text),
         root / "README.md": lambda text: _badges(text, repository),
+        root / "CHANGELOG.md": lambda text: _versions(text, address),
+        root / ".github/ISSUE_TEMPLATE/config.yml": lambda text: _contacts(text, address),
     }
     for path in (root / "notebooks").rglob("*.ipynb"):
         if ".ipynb_checkpoints" not in path.parts:
@@ -56,6 +59,29 @@ def _badges(text: str, repository: str) -> str:
     badge = f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({start})"
     pattern = r"(?s)<!-- badges -->.*<!-- /badges -->"
     return re.sub(pattern, f"<!-- badges -->\n{badge}\n<!-- /badges -->", text)
+
+
+def _versions(text: str, address: str) -> str:
+    """What changed since the last release, and the page of each release."""
+    versions = re.findall(r"(?m)^## \[(\d[^]]*)\]", text)
+    links = [f"[Unreleased]: {address}/compare/v{versions[0]}...HEAD"]
+    links += [f"[{version}]: {address}/releases/tag/v{version}" for version in versions]
+    marked = "\n".join(["<!-- links -->", *links, "<!-- /links -->"])
+    return re.sub(r"(?s)<!-- links -->.*<!-- /links -->", marked, text)
+
+
+def _contacts(text: str, address: str) -> str:
+    """Where to go with what is no issue."""
+    links = f"""# links
+contact_links:
+  - name: A weakness that an attacker could use
+    url: {address}/security/advisories/new
+    about: Only the maintainers see it.
+  - name: A question
+    url: {address}/tree/main/docs/how_to
+    about: The how-to pages may answer it. If not, open a blank issue.
+# /links"""
+    return re.sub(r"(?s)# links\n.*# /links", links, text)
 
 
 def _colab_cell(text: str, address: str) -> str:
