@@ -339,12 +339,12 @@ class Autoencoder(keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        config = dict(config)
+        config = {key: value for key, value in config.items() if key != "evaluation_seed"}  # 0.1.0
         load = keras.saving.deserialize_keras_object
         encoder, corruption = load(config.pop("encoder")), load(config.pop("corruption"))
         with tied_scope(encoder, config.pop("tied")):
             decoder = load(config.pop("decoder"))
-        logits = config.pop("from_logits")
+        logits = config.pop("from_logits", False)  # in 0.1.0 the loss tells
         model = cls(encoder=encoder, decoder=decoder, corruption=corruption, **config)
         model._gives_logits = logits
         return model
