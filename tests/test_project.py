@@ -1,5 +1,6 @@
 """What strangers meet: workflows, forms, changelog, hooks. Nothing but GitHub runs them."""
 
+import csv
 import re
 import subprocess
 import tomllib
@@ -213,3 +214,15 @@ def test_make_targets_named_in_the_text_exist():
     for page in ("CONTRIBUTING.md", "README.md", ".github/pull_request_template.md"):
         named = set(re.findall(r"`(?:[A-Z_]+=\S+ )?make ([a-z-]+)", (ROOT / page).read_text()))
         assert named <= TARGETS, page
+
+
+def test_pages_count_the_claims_as_the_table_does():
+    with open(ROOT / "results" / "margins.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    claims = {(row["notebook"], row["statement"]) for row in rows}
+    held = sum(row["held"] == row["runs"] for row in rows)
+    thin = sum(float(row["margin"] or "inf") < 3 for row in rows)
+    text = (ROOT / "docs" / "three_findings.md").read_text(encoding="utf-8")
+    assert f"has {len(rows)} rows: {len(claims)} claims" in text
+    assert f"- {held} rows held" in text and f"- {thin} rows have" in text
+    assert f"{len(claims)} claims over" in (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
