@@ -16,7 +16,7 @@ NAMED = $(wildcard notebooks/$(NAME).ipynb notebooks/solutions/$(NAME).ipynb stu
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test lint digits lessons lesson names units lab full margins render weights evidence \
-  bench test-colab test-newest wheel release-models lock stamp
+  site bench test-colab test-newest wheel release-models lock stamp
 .NOTPARALLEL:
 
 help:  ## this list
@@ -83,6 +83,11 @@ evidence: $(VENV)/installed  ## every study, full, and its table into results/; 
 # Under the oldest Keras of the range: later ones open what it writes, but not the reverse.
 weights: $(COLAB_VENV)/installed  ## trains the models that lessons show, if they are not there
 	$(COLAB_VENV)/bin/python tools/make_weights.py $(NAMES)
+
+# A warning is an error. What is there already is used again: `rm -r site` for a fresh one.
+site: $(VENV)/installed  ## the lessons, the library and the claims as pages: site/index.html
+	$(BIN)/sphinx-build -q -W --keep-going -c docs -d build/doctrees . site
+	@echo "Open site/index.html"
 
 bench: $(VENV)/installed  ## how fast training is, beside plain Keras, PyTorch and JAX
 	$(BIN)/python benchmarks/fit_speed.py

@@ -1,0 +1,284 @@
+"""The site as a reader meets it: built, linked, searched, and opened without a network."""
+
+import contextlib
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pytest
+
+import aelib
+from aelib import weights
+
+ROOT = Path(__file__).parents[1]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+# One of each kind: axe takes some seconds for each.
+KINDS = [
+    "docs/index",
+    "docs/claims",
+    "docs/glossary",
+    "docs/api/aelib.variational",
+    "notebooks/00_start_here",
+    "notebooks/10_smile_vector",
+    "studies/samples/report",
+    "search",
+]
+# Live pictures: page, kept model, kind of input.
+LIVE = [
+    ("docs/index", "mnist_2d", "plane"),
+    ("notebooks/00_start_here", "mnist_2d", "plane"),
+    ("notebooks/09_variational", "mnist_vae_2d", "plane"),
+    ("notebooks/10_smile_vector", "faces_64", "sliders"),
+]
+
+
+class Page(HTMLParser):
+    """The links, anchors, pictures and formulas of one page."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.links: list[str] = []
+        self.anchors: set[str] = set()
+        self.pictures: list[dict[str, str | None]] = []
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.anchors |= {found[name] for name in ("id", "name") if found.get(name)}
+        self.links += [found[name] for name in ("href", "src") if found.get(name)]
+        if tag == "img":
+            self.pictures.append(found)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """Built afresh; a warning is an error."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs"]
+    built = subprocess.run(
+        [*command, "-d", folder / "doctrees", ".", folder / "html"],
+        cwd=ROOT,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stderr
+    return folder / "html"
+
+
+@pytest.fixture(scope="module")
+def pages(site) -> dict[str, Page]:
+    paths = sorted(site.rglob("*.html"))
+    found = {path.relative_to(site).as_posix(): path for path in paths}
+    return {name: Page(path) for name, path in found.items() if not name.startswith("_")}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip("there is no Chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_page(browser, site) -> Iterator[Callable]:
+    """A function that opens a page from the folder. What it complains of fails the test."""
+    with contextlib.ExitStack() as stack:
+        complaints: list[str] = []
+
+        def opened(name: str, **context):
+            made = browser.new_context(**{"viewport": DESKTOP} | context)
+            stack.callback(made.close)
+            page = made.new_page()
+            page.set_default_timeout(120_000)
+            page.on("pageerror", lambda error: complaints.append(f"{name}: {error}"))
+            page.on(
+                "console",
+                lambda told: told.type == "error" and complaints.append(f"{name}: {told.text}"),
+            )
+            page.on(
+                "request",
+                lambda sent: (
+                    urlsplit(sent.url).scheme in ("file", "data", "blob")
+                    or complaints.append(f"{name} asks for {sent.url}")
+                ),
+            )
+            page.goto((site / f"{name}.html").as_uri())
+            return page
+
+        yield opened
+        assert not complaints
+
+
+def test_it_holds_everything(pages):
+    lessons = {f"notebooks/{path.stem}.html" for path in (ROOT / "notebooks").glob("*.ipynb")}
+    solutions = (ROOT / "notebooks/solutions").glob("*.ipynb")
+    reports = {path.parent.name for path in (ROOT / "studies").glob("*/report.ipynb")}
+    expected = lessons | {f"notebooks/solutions/{path.stem}.html" for path in solutions}
+    expected |= {f"studies/{name}/{kind}.html" for name in reports for kind in ("report", "run")}
+    documents = (path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.md"))
+    expected |= {path.with_suffix(".html").as_posix() for path in documents}
+    assert expected <= set(pages)
+
+
+def test_every_public_module_is_described(pages):
+    public = {name for name in aelib.MODULES if not name.startswith("_")}
+    described = {name.split(".")[1] for name in pages if name.startswith("docs/api/")}
+    assert described == public
+
+
+def test_links_lead_somewhere(site, pages):
+    dead = []
+    for name, page in pages.items():
+        for link in page.links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc or not (parts.path or parts.fragment):
+                continue
+            path = (site / name).parent / unquote(parts.path) if parts.path else site / name
+            target = path.resolve().relative_to(site).as_posix() if path.exists() else ""
+            anchor = unquote(parts.fragment)
+            in_page = target in pages and anchor
+            if not target or (in_page and anchor not in pages[target].anchors):
+                dead.append(f"{name}: {link}")
+    assert not dead
+
+
+def test_every_picture_says_what_it_shows(pages):
+    silent = [
+        f"{name}: {picture.get('src', '')[:60]}"
+        for name, page in pages.items()
+        for picture in page.pictures
+        if not (picture.get("alt") or "").strip() or (picture["alt"] or "").startswith("../")
+    ]
+    assert not silent
+
+
+def test_it_is_small(site):
+    """In bytes: with MathJax, the theme, and the live pictures."""
+    assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) < 40e6
+
+
+def test_every_claim_is_on_one_page(site):
+    with (ROOT / "results/margins.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    text = (site / "docs/claims.html").read_text("utf-8")
+    assert len(re.findall('<tr class="row-(?:even|odd)"><td', text)) == len(rows)
+
+
+def test_pages_open_without_complaint(pages, open_page):
+    """On a phone: nothing in the console, nothing from elsewhere, no scrolling sideways."""
+    wide = []
+    for name in pages:
+        page = open_page(name.removesuffix(".html"), viewport=PHONE)
+        if name != "index.html" and page.evaluate("document.documentElement.scrollWidth") > 390:
+            wide.append(name)
+        page.context.close()
+    assert not wide
+
+
+def test_the_address_alone_leads_to_the_front_page(open_page):
+    page = open_page("index")
+    page.wait_for_url("**/docs/index.html")
+
+
+def test_formulas_are_set(open_page):
+    page = open_page("notebooks/01_entropy_and_kl")
+    page.wait_for_selector("mjx-container")
+    assert page.locator(".math").count() and not page.locator("mjx-merror").count()
+
+
+def test_search_finds(open_page):
+    page = open_page("search")
+    page.goto(f"{page.url}?q=posterior+collapse")
+    page.wait_for_selector("#search-results li a")
+    found = page.locator("#search-results li a").evaluate_all("all => all.map(one => one.href)")
+    assert any("09_variational" in address for address in found)
+
+
+@pytest.mark.parametrize("name, model, kind", LIVE)
+def test_a_live_picture_draws_what_keras_decodes(site, open_page, name, model, kind):
+    """After the keys, and after the pointer: within one grey level."""
+    source = (site / f"{name}.html").read_text("utf-8")
+    settings = {
+        key: np.array(json.loads(re.search(rf'"{key}":(\[[^a-z"]*\])', source)[1]))
+        for key in ("limits", "origin", "directions")
+    }
+    page = open_page(name)
+    host = page.locator("[data-aelib-explorer]").first
+    host.scroll_into_view_if_needed()
+    area = host.locator(".plane") if kind == "plane" else host.locator("input").first
+    said = {host.locator("output").inner_text()}
+
+    area.focus()
+    for key in ("ArrowRight", "ArrowUp", "Shift+ArrowRight"):
+        page.keyboard.press(key)
+    said.add(host.locator("output").inner_text())
+    assert difference(host, settings, model, kind) <= 1
+
+    box = area.bounding_box()
+    page.mouse.click(box["x"] + 0.3 * box["width"], box["y"] + 0.4 * box["height"])
+    said.add(host.locator("output").inner_text())
+    assert difference(host, settings, model, kind) <= 1
+    assert len(said) == 3  # each time it says something else
+
+
+def difference(host, settings: dict[str, np.ndarray], model: str, kind: str) -> int:
+    """The largest one between the canvas and Keras's image of the same code, in grey levels."""
+    low, high = settings["limits"].T
+    if kind == "plane":
+        style = host.locator(".point").evaluate("one => [one.style.left, one.style.top]")
+        left, top = (float(text.removesuffix("%")) / 100 for text in style)
+        values = low + np.array([left, 1 - top]) * (high - low)
+    else:
+        values = np.array(host.locator("input").evaluate_all("all => all.map(one => +one.value)"))
+    code = settings["origin"] + values @ settings["directions"]
+    image = weights.load(model).decode(code[None].astype("float32"))[0].clip(0, 1)
+    levels = np.rint(255 * (1 - image if model.startswith("mnist") else image))
+    shown = host.locator("canvas").evaluate(
+        "one => [...one.getContext('2d').getImageData(0, 0, one.width, one.height).data]"
+    )
+    shown = np.array(shown).reshape(*image.shape[:2], 4)[..., : image.shape[2]]
+    return int(np.abs(shown - levels).max())
+
+
+@pytest.mark.parametrize("name, model, kind", LIVE)
+def test_without_scripts_there_is_a_picture(open_page, name, model, kind):
+    page = open_page(name, java_script_enabled=False)
+    picture = page.locator("[data-aelib-explorer] img").first
+    assert picture.is_visible() and picture.get_attribute("alt").startswith(("Move", "Smile"))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", KINDS)
+def test_axe_finds_nothing_serious(open_page, name, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(open_page(name, color_scheme=scheme)).response["violations"]
+    serious = {
+        rule["id"]: [node["html"][:150] for node in rule["nodes"]][:3]
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+    }
+    assert not serious
+
+
+def test_the_dark_keeps_figures_bright(open_page):
+    page = open_page("notebooks/00_start_here", color_scheme="dark")
+    figure = page.locator(".cell_output img").first
+    assert figure.evaluate("one => getComputedStyle(one).filter") == "none"
