@@ -212,6 +212,23 @@ def test_a_notebook_has_every_part(path):
     assert "claims.paper_table()" in text_of(read(path), "code")
 
 
+@numbered
+def test_a_notebook_asks_three_questions_and_answers_them(path):
+    """Markdown and formulas inside `details` render only between empty lines."""
+    cells = read(path)["cells"]
+    (place,) = [i for i, cell in enumerate(cells) if cell["id"] == "questions"]
+    text = source(cells[place])
+    assert text.startswith("## Questions\n")
+    assert source(cells[place + 1]).startswith("## Exercises\n")
+    answer = r"<details><summary>Answer</summary>\n\n(.*?)\n\n</details>"
+    answers = re.findall(rf"(?ms)^\*\*(\d)\. .+?\n\n{answer}", text)
+    assert [number for number, _ in answers] == ["1", "2", "3"]
+    assert all(written.strip() for _, written in answers)
+    assert text.count("<details>") == text.count("</details>") == 3
+    contents = [source(cell) for cell in cells if "**Contents**" in source(cell)]
+    assert all("](#Questions)" in links for links in contents)
+
+
 @every
 def test_stored_outputs_are_those_of_one_clean_run(path):
     notebook = read(path)
