@@ -84,10 +84,10 @@ evidence: $(VENV)/installed  ## every study, full, and its table into results/; 
 weights: $(COLAB_VENV)/installed  ## trains the models that lessons show, if they are not there
 	$(COLAB_VENV)/bin/python tools/make_weights.py $(NAMES)
 
-# A warning is an error. What is there already is used again: `rm -r site` for a fresh one.
-site: $(VENV)/installed  ## the lessons, the library and the claims as pages: site/index.html
-	$(BIN)/sphinx-build -q -W --keep-going -c docs -d build/doctrees . site
-	@echo "Open site/index.html"
+# A warning is an error. What is there already is used again: `rm -r build` for a fresh one.
+site: $(VENV)/installed  ## the lessons, the library and the claims as pages: build/site/index.html
+	$(BIN)/sphinx-build -q -W --keep-going -c docs -d build/doctrees . build/site
+	@echo "Open build/site/index.html"
 
 bench: $(VENV)/installed  ## how fast training is, beside plain Keras, PyTorch and JAX
 	$(BIN)/python benchmarks/fit_speed.py
