@@ -22,6 +22,7 @@ tf.config.set_logical_device_configuration(
 MAY_SKIP = [
     "a small file system cannot be mounted here",
     "descriptors are POSIX",
+    "there is no Chromium on this machine",
     "signals are POSIX",
     "there is neither Node.js nor Playwright",
     "SCIPY_ARRAY_API is not set",  # scikit-learn's check of arrays that PCA does not take

@@ -41,8 +41,8 @@ def called(path: Path) -> set[str]:
     return set(re.findall(r"\bmake (?:-s )?([a-z-]+)", commands_of(path)))
 
 
-def test_there_are_three_workflows_and_three_forms():
-    assert [path.stem for path in WORKFLOWS] == ["nightly", "release", "tests"]
+def test_there_are_four_workflows_and_three_forms():
+    assert [path.stem for path in WORKFLOWS] == ["nightly", "pages", "release", "tests"]
     assert [path.stem for path in FORMS] == ["bug", "idea", "wrong-number"]
 
 
@@ -74,6 +74,7 @@ def test_a_workflow_has_few_rights_and_an_end(path):
         == {
             "tests": {},
             "nightly": {"tell": {"issues": "write"}},
+            "pages": {"publish": {"pages": "write", "id-token": "write"}},
             "release": {"publish": {"id-token": "write"}},
         }[path.stem]
     )
@@ -108,7 +109,7 @@ def test_each_part_of_make_test_is_a_job():
     jobs = called(ROOT / ".github" / "workflows" / "tests.yml")
     # One job a lesson does what `lessons` does; and without a network they all draw their digits.
     assert {"lesson"} | set(parts.split()) - {"lessons", "digits"} <= jobs
-    assert "test-colab" in jobs
+    assert {"test-colab", "site"} <= jobs
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess:
