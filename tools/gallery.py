@@ -1,7 +1,7 @@
 """The lessons as README.md and the site show them: `python tools/gallery.py`.
 
 Cuts docs/gallery/NN.webp out of the stored outputs and writes the gallery of README.md between
-`<!-- gallery -->` and `<!-- /gallery -->`. Title, question and minutes stand in the notebooks alone.
+`<!-- gallery -->` and `<!-- /gallery -->`. Title, question and minutes come from the notebooks.
 """
 
 import base64
@@ -47,7 +47,7 @@ CUTS = {
     "04": Cut("c24", (135, 145, 643, 460), "Features: strokes from L1 and top-k, grain from KL"),
     "05": Cut("c35-figure", (500, 30, 1112, 375), "Bars: the Jacobian that five penalties leave"),
     "06": Cut("c36", (425, 58, 1222, 425), "A denoiser's arrows lead back to a spiral"),
-    "07": Cut("c19-pictures", (213, 34, 825, 447), "Digits from networks with and without pretraining"),
+    "07": Cut("c19-pictures", (213, 34, 825, 447), "Digits with and without pretraining"),
     "08": Cut("semi-21", (555, 30, 1112, 470), "A map of digits that a hundred labels shaped"),
     "09": Cut("sheet", (0, 34, 1002, 660), "A plane of digits, each like its neighbours"),
     "10": Cut("explorer", (13, 0, 627, 384), "A face that smiles, puts on glasses, grows a beard"),

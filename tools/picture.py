@@ -23,9 +23,10 @@ from aelib.explorer import densest  # noqa: E402
 
 DOCS = Path(__file__).parents[1] / "docs"
 PICTURE, STILL = DOCS / "two_numbers_and_a_smile.webp", DOCS / "two_numbers_and_a_smile_still.webp"
-CARD, GAP, CAPTION = 380, 30, 44  # pixels
-STEPS = 16  # from one digit to the next
-MILLISECONDS = 100  # of each frame
+CARD, GAP, CAPTION = 320, 30, 44  # pixels
+STEPS = 13  # from one digit to the next
+MILLISECONDS = 120  # of each frame
+ATTRIBUTES = ("smile", "glasses")
 GREY = (128, 128, 128)  # of the captions: to be read on white and on black
 
 
@@ -56,16 +57,15 @@ def face(shares: np.ndarray) -> np.ndarray:
     """A person whom the model has not seen, edited as in lesson 10."""
     model, known = weights.load("faces_64"), faces.sample(2_000, seed=3, nuisance=0.3)
     codes = model.encode(faces.render(known, 64))
-    names = ("smile", "glasses")
-    vectors = [latent.attribute_vector(codes, known[name] >= faces.SMILING) for name in names]
+    vectors = [latent.attribute_vector(codes, known[name] >= faces.SMILING) for name in ATTRIBUTES]
     person = {name: values[[5]] for name, values in faces.sample(100, seed=2, nuisance=0.3).items()}
-    person |= {name: np.zeros(1, "float32") for name in (*names, "beard")}
+    person |= {name: np.zeros(1, "float32") for name in (*ATTRIBUTES, "beard")}
     return model.decode(model.encode(faces.render(person, 64)) + shares @ (1.2 * np.stack(vectors)))
 
 
 def map_card(codes: np.ndarray, labels: np.ndarray, way: np.ndarray):
     """The map as a card, and the way over it in pixels of the card."""
-    figure = plt.figure(figsize=(CARD / 100, CARD / 100), dpi=100, layout="none")
+    figure = plt.figure(figsize=(CARD / 125, CARD / 125), dpi=125, layout="none")
     axes = plots.code_map(figure.add_axes((0, 0, 1, 1)), codes, labels, title="")
     axes.axis("off")
     low, high = np.percentile(np.concatenate([codes, way]), [0.5, 99.5], axis=0)
@@ -96,17 +96,17 @@ def frame(cards: list[Image.Image], shares: np.ndarray) -> Image.Image:
     page = Image.new("RGBA", (3 * CARD + 2 * GAP, CARD + CAPTION))
     rounded = Image.new("L", (CARD, CARD))
     ImageDraw.Draw(rounded).rounded_rectangle((0, 0, CARD - 1, CARD - 1), 14, 255)
-    pen, font = ImageDraw.Draw(page), ImageFont.truetype(findfont("DejaVu Sans"), 21)
-    for column, card in enumerate(cards):
-        page.paste(card, (column * (CARD + GAP), 0), rounded)
-    for column, caption in enumerate(("two numbers", "what the decoder draws")):
-        centre = column * (CARD + GAP) + CARD / 2
-        pen.text((centre, CARD + 26), caption, GREY, font, "mm")
-    for left, name, share in zip((2 * (CARD + GAP), 2 * (CARD + GAP) + 195), ("smile", "glasses"), shares, strict=True):
-        pen.text((left, CARD + 26), name, GREY, font, "lm")
-        start = left + 12 + pen.textlength(name, font)
-        pen.rounded_rectangle((start, CARD + 20, start + 85, CARD + 33), 6, outline=GREY)
-        pen.rounded_rectangle((start, CARD + 20, start + 13 + 72 * share, CARD + 33), 6, GREY)
+    pen, font = ImageDraw.Draw(page), ImageFont.truetype(findfont("DejaVu Sans"), 19)
+    lefts, line = [column * (CARD + GAP) for column in range(3)], CARD + CAPTION // 2 + 4
+    for left, card in zip(lefts, cards, strict=True):
+        page.paste(card, (left, 0), rounded)
+    for left, caption in zip(lefts, ("two numbers", "what the decoder draws"), strict=False):
+        pen.text((left + CARD // 2, line), caption, GREY, font, "mm")
+    for left, name, share in zip((lefts[2], lefts[2] + 158), ATTRIBUTES, shares, strict=True):
+        pen.text((left, line), name, GREY, font, "lm")
+        start = left + pen.textlength(name, font) + 10
+        pen.rounded_rectangle((start, line - 6, start + 66, line + 6), 6, outline=GREY)
+        pen.rounded_rectangle((start, line - 6, start + 12 + 54 * share, line + 6), 6, GREY)
     return page
 
 
@@ -115,16 +115,17 @@ def frames() -> list[Image.Image]:
     codes, labels = model.encode(images.x[:1_500]), images.y[:1_500]
     way = walk(codes, labels)
     plain, points = map_card(codes, labels, way)
-    shares, point, made = edits(len(way)), disc(26), []
-    for (x, y), digit, person, share in zip(points, model.decode(way), face(shares), shares, strict=True):
+    digits, shares = 1 - model.decode(way), edits(len(way))
+    point, made = disc(26), []
+    for place, digit, person, share in zip(points, digits, face(shares), shares, strict=True):
         card = plain.copy()
-        card.paste(point, (round(x) - 13, round(y) - 13), point)
-        made.append(frame([card, card_of(1 - digit), card_of(person)], share))
+        card.paste(point, tuple(np.rint(place - 13).astype(int)), point)
+        made.append(frame([card, card_of(digit), card_of(person)], share))
     return made
 
 
 if __name__ == "__main__":
     first, *others = frames()
     moving = {"save_all": True, "append_images": others, "duration": MILLISECONDS, "loop": 0}
-    first.save(PICTURE, quality=45, method=4, **moving)
+    first.save(PICTURE, quality=30, method=4, kmin=500, kmax=999, **moving)
     others[len(others) // 2].save(STILL, quality=80, method=6)
