@@ -62,7 +62,7 @@ full: $(VENV)/installed  ## published sizes on real data; hours
 	-$(BIN)/aelib run 11 --profile full --part lossless
 	mkdir -p results
 	for folder in runs/full/*/; do cp $$folder/results.json results/$$(basename $$folder).json; done
-	$(BIN)/python tools/results_table.py results README.md
+	$(BIN)/python tools/results_table.py results results/README.md
 
 # Datasets that the notebooks were written for; 10 needs faces.
 margins: $(VENV)/installed  ## every claim over five seeds and two datasets: results/margins.csv; two hours
@@ -73,6 +73,7 @@ margins: $(VENV)/installed  ## every claim over five seeds and two datasets: res
 render: $(VENV)/installed  ## runs every notebook and report on the real MNIST and stores the outputs
 	$(BIN)/python tools/render.py
 	$(BIN)/python tools/render.py studies/*/report.ipynb
+	$(BIN)/python tools/gallery.py
 	$(BIN)/python tools/picture.py
 
 evidence: $(VENV)/installed  ## every study, full, and its table into results/; hours
@@ -120,8 +121,8 @@ lock:  ## requirements.txt and environment.yml from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra test --universal --no-annotate --no-header -q -o requirements.txt
 	$(PYTHON) tools/environment.py > environment.yml
 
-stamp:  ## writes the public address everywhere: make stamp REPO=owner/name
-	$(PYTHON) tools/stamp.py $(REPO)
+stamp: $(VENV)/installed  ## writes the public address everywhere: make stamp REPO=owner/name
+	$(BIN)/python tools/stamp.py $(REPO)
 
 $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
