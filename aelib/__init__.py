@@ -15,8 +15,8 @@ if os.environ.get("AELIB_VERBOSE") != "1":
 if TYPE_CHECKING:
     # isort: off
     from aelib import autoencoder, bits_back, claims, compression, contractive, data, denoising
-    from aelib import diagram, disentanglement, explorer, information, ladder, latent, losses
-    from aelib import metrics, noise, pca, plots, published, recipes, retrieval, sampling
+    from aelib import diagram, disentanglement, drawing, explorer, information, ladder, latent
+    from aelib import losses, metrics, noise, pca, plots, published, recipes, retrieval, sampling
     from aelib import semi_supervised, sparse, stacked, tied, total_correlation, training
     from aelib import variational, weights
     from aelib.autoencoder import load_model
@@ -29,7 +29,8 @@ MODULES = (
     "_settings losses tied _inputs _loss_checks _loading autoencoder sparse denoising "
     "contractive stacked _partly_labelled _ladder_layers "
     "ladder semi_supervised sampling variational latent retrieval _container bits_back "
-    "compression total_correlation disentanglement recipes metrics diagram explorer plots weights"
+    "compression total_correlation disentanglement recipes metrics diagram _network _page "
+    "explorer drawing plots weights"
 ).split()
 
 __all__ = [*(name for name in MODULES if name[0] != "_"), "__version__", "load_model", "start"]

@@ -1,4 +1,4 @@
-"""Figures in one style: rows and sheets of images, maps of codes, diagrams, an explorer.
+"""Figures in one style: rows and sheets of images, maps of codes, diagrams, live pictures.
 
 In a notebook, call `use_style` once and end a cell that draws with a semicolon.
 """
@@ -20,9 +20,10 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from aelib._checks import array, same_length, whole
-from aelib.diagram import diagram as diagram  # a public name here too
-from aelib.explorer import CLASSES, densest
-from aelib.explorer import explorer as explorer  # a public name here too
+from aelib._page import CLASSES, densest
+from aelib.diagram import diagram as diagram  # public names here too, as those below
+from aelib.drawing import drawing as drawing
+from aelib.explorer import explorer as explorer
 
 # Okabe and Ito's colours, with a contrast of 3 or more on white.
 GREY = "#767676"  # the plain method

@@ -1,11 +1,8 @@
 """The explorer's JavaScript, run by Node.js or a browser, against Keras; and the page around it."""
 
 import base64
-import importlib.util
 import json
 import re
-import shutil
-import subprocess
 import tomllib
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from page import SOURCES, config, in_page, run
 from PIL import Image
 
 from aelib import losses, plots, recipes
@@ -21,77 +19,6 @@ from aelib.autoencoder import Autoencoder
 from aelib.explorer import ACTIVATIONS
 
 ROOT = Path(__file__).parents[1]
-SOURCE = (ROOT / "aelib" / "explorer.js").read_text()
-
-# As much of a page as the explorer uses: `host.shadowRoot` holds what it has built.
-PAGE = """
-class Node {
-  constructor(tag) {
-    Object.assign(this, { tag, attributes: {}, children: [], style: {}, listeners: {} });
-  }
-  setAttribute(name, value) { this.attributes[name] = String(value); }
-  appendChild(child) { this.children.push(child); return child; }
-  append(text) { this.textContent = text; }
-  addEventListener(name, listener) { this.listeners[name] = listener; }
-  attachShadow() { return (this.shadowRoot = new Node("root")); }
-  getBoundingClientRect() { return { left: 0, bottom: 100, width: 100, height: 100 }; }
-  getContext() { return { putImageData: (image) => (this.pixels = Array.from(image.data)) }; }
-  all(tag) { return this.children.flatMap((c) => (c.tag === tag ? [c] : []).concat(c.all(tag))); }
-}
-class ImageData {
-  constructor(width, height) { this.data = new Uint8ClampedArray(4 * width * height); }
-}
-const host = new Node("div");
-const document = {
-  querySelectorAll: (selector) => (selector === SELECTOR ? [host] : []),
-  createElementNS: (space, tag) => new Node(tag),
-};
-const find = (tag) => host.shadowRoot.all(tag);
-const plane = () => find("div").find((node) => node.attributes.class === "plane");
-const press = (key, shiftKey = false) => {
-  let kept = false;
-  plane().listeners.keydown({ key, shiftKey, preventDefault: () => (kept = true),
-                              stopPropagation() {} });
-  return kept;
-};
-const pointer = (type, pointerType, clientX, clientY, buttons = 0) =>
-  plane().listeners[type]({ type, pointerType, clientX, clientY, buttons });
-const shown = () => ({ pixels: find("canvas")[0].pixels, text: find("output")[0].textContent,
-                       alt: find("canvas")[0].attributes["aria-label"] });
-"""
-
-
-def run(program: str):
-    """What `program` gives, a JavaScript expression or a function's body with `return`."""
-    script = f"JSON.stringify((() => {{ {program} }})())"
-    if shutil.which("node"):
-        command = ["node", "-e", f"console.log({script})"]
-        if len(script) > 100_000:
-            command[1:] = ["-"]
-        done = subprocess.run(
-            command, input=f"console.log({script})", capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        return json.loads(done.stdout)
-    if importlib.util.find_spec("playwright"):
-        from playwright.sync_api import sync_playwright
-
-        with sync_playwright() as browsers:
-            return json.loads(browsers.chromium.launch().new_page().evaluate(script))
-    pytest.skip("there is neither Node.js nor Playwright")
-
-
-def config(explorer) -> dict:
-    (text,) = re.findall(r"explore\(host, (\{.*\})\);", str(explorer))
-    return json.loads(text)
-
-
-def in_page(explorer, actions: str):
-    """Runs the explorer's own script on a page with its host, then `actions`."""
-    (script,) = re.findall(r"(?s)<script>(.*)</script>", str(explorer))
-    (identity,) = re.findall(r'data-aelib-explorer="([\w-]+)"', str(explorer).split("<script>")[0])
-    selector = json.dumps(f'[data-aelib-explorer="{identity}"]')
-    return run(f"const SELECTOR = {selector};\n{PAGE}\n{script}\n{actions}")
 
 
 def decoder(*inner, code_dim=2, shape=(5, 4, 1)):
@@ -105,8 +32,10 @@ def codes(n=50, code_dim=2, scale=5.0):
 
 def decoded_in_page(explorer, z):
     written = json.dumps(config(explorer)["layers"])
-    program = f"const decode = decoder({written}); const z = {json.dumps(z.tolist())};"
-    return np.array(run(f"{SOURCE}\n{program} return z.map((code) => Array.from(decode(code)));"))
+    program = f"const decode = network({written}); const z = {json.dumps(z.tolist())};"
+    return np.array(
+        run(f"{SOURCES['network']}\n{program} return z.map((code) => Array.from(decode(code)));")
+    )
 
 
 def spread(model):
@@ -291,7 +220,9 @@ def test_codes_stand_behind_the_point_in_the_colours_of_their_classes():
     (x0, x1), (y0, y1) = kept["limits"]
     back = points[:, :2] / 1000 * [x1 - x0, y0 - y1] + [x0, y1]
     assert (np.abs(back[:, None] - z).max(axis=2).min(axis=1) < 0.01).all()
-    found = in_page(explorer, 'pointer("pointerdown", "mouse", 90, 50); return [shown(), plane()];')
+    found = in_page(
+        explorer, 'pointer("pointerdown", "mouse", 90, 50); return [shown(), active()];'
+    )
     assert found[0]["text"].endswith("the nearest code is of class right")
     circles = [node for node in found[1]["children"][0]["children"] if node["tag"] == "circle"]
     assert len(circles) == len(points) + 2
@@ -312,7 +243,7 @@ def test_codes_are_placed_along_the_directions_and_set_the_limits():
 
 def test_the_plane_is_told_to_those_who_do_not_see_it():
     explorer = plots.explorer(decoder(), names=["slant", "width"], title="A title")
-    area = in_page(explorer, "return plane().attributes;")
+    area = in_page(explorer, "return active().attributes;")
     assert area["role"] == "application" and area["tabindex"] == "0"
     assert "slant" in area["aria-label"] and "arrow keys" in area["aria-label"]
     group = in_page(explorer, 'return find("div")[0].attributes;')
