@@ -4,16 +4,13 @@ import hashlib
 import json
 import math
 import os
-import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import setuptools
 from click.testing import CliRunner
 
 import aelib
@@ -168,26 +165,6 @@ def test_a_card_is_read_without_keras(tmp_path):
         "print(len(cards), 'keras' in sys.modules)"
     )
     assert run(program, tmp_path) == f"{len(EVERY)} False\n"
-
-
-@pytest.mark.skipif(int(setuptools.__version__.split(".")[0]) < 77, reason="setuptools is too old")
-def test_they_load_from_a_wheel_in_a_fresh_process_without_a_network(tmp_path):
-    source, site = tmp_path / "source", tmp_path / "site"
-    shutil.copytree(ROOT / "aelib", source / "aelib", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "results", source / "results")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    build = "from setuptools import build_meta; build_meta.build_wheel('.')"
-    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
-    (wheel,) = source.glob("*.whl")
-    zipfile.ZipFile(wheel).extractall(site)
-    program = (
-        "import aelib\n"
-        "models = [aelib.weights.load(name) for name in aelib.weights.names()]\n"
-        "print(aelib.__file__, sum(model.count_params() for model in models))"
-    )
-    parameters = sum(weights.load(name).count_params() for name in EVERY)
-    assert run(program, tmp_path, path=site) == f"{site}/aelib/__init__.py {parameters}\n"
 
 
 def test_what_is_made_is_kept_until_file_card_or_recipe_change(tmp_path):

@@ -1,4 +1,4 @@
-"""The command line: `aelib run | grid | list | report | data | doctor`."""
+"""The command line: `aelib get | run | grid | list | report | data | doctor`."""
 
 import errno
 import os
@@ -204,6 +204,22 @@ def report(folder) -> None:
     results = read_run(folder)
     click.echo(f"{claims_table(results)}\n\n{run_summary(results)}")
     _write_page(folder, results)
+
+
+@main.command(short_help="Fetch the lessons into a folder.")
+@click.argument("folder", required=False)
+@click.argument("lessons", nargs=-1, metavar="[LESSON]...")
+@click.option("--force", is_flag=True, help="Replace files that you have changed, too.")
+def get(folder, lessons, force) -> None:
+    """Copies lessons with their solutions, and the studies, into FOLDER (aelib-lessons).
+
+    Each LESSON is a number or a name; without one all are copied. What you have changed since is
+    kept; what you have not is brought up to the installed version. No network is needed.
+    """
+    from aelib.runner.lessons import copy, read_arguments, summary
+
+    place, chosen = read_arguments(folder, lessons)
+    click.echo(summary(place, chosen, copy(place, chosen, force=force)))
 
 
 @main.command("list", short_help="List notebooks, and the parameters of those named.")

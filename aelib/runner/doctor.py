@@ -17,6 +17,7 @@ _INSTALL = (
     "Install what is missing: pip install 'aelib[run]', in a checkout pip install -e '.[run]'."
 )
 _PACKAGES = ("click", "jupyterlab", "papermill", "nbval", "pyyaml", "jinja2", "psutil")
+_OF_LESSONS = ("pandas", "scikit-image", "constriction")
 
 # Printed by processes of their own: a broken TensorFlow must not take the doctor down.
 _TENSORFLOW = """
@@ -59,15 +60,10 @@ def main() -> int:
 def _examine() -> Iterator[Check]:
     with ThreadPoolExecutor() as pool:
         tensorflow, kernel = pool.submit(_probe, _TENSORFLOW), pool.submit(_probe, _KERNEL)
-        for name in _PACKAGES:
-            try:
-                yield _check(True, f"{name} {importlib.metadata.version(name)}")
-            except importlib.metadata.PackageNotFoundError:
-                yield _check(False, f"{name} is not installed", _INSTALL)
+        yield from _packages()
+        yield _lessons()
         yield from _data()
-        free = shutil.disk_usage(".").free / 1e9
-        remedy = f"Free some space: datasets and runs take up to {_SPACE:.0f} GB."
-        yield _check(free >= _SPACE, f"{free:.1f} GB of free disk space here", remedy)
+        yield _space()
         yield _kernel(*kernel.result())
         yield from _tensorflow(*tensorflow.result())
 
@@ -88,6 +84,35 @@ def _probe(code: str) -> tuple[Any, str]:
     except (IndexError, ValueError):
         lines = done.stderr.strip().splitlines()
         return None, lines[-1] if lines else f"exit status {done.returncode}"
+
+
+def _packages() -> Iterator[Check]:
+    missing = []
+    for name in (*_PACKAGES, *_OF_LESSONS):
+        try:
+            yield _check(True, f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        yield _check(False, f"not installed: {', '.join(missing)}", _INSTALL)
+
+
+def _lessons() -> Check:
+    from aelib.runner.notebooks import checkout, numbered
+
+    root = checkout()
+    what = f"{len(numbered(root))} lessons in {root}" if root else "no lessons here"
+    remedy = "`aelib get` fetches them into a folder: go there."
+    return _check(root is not None, what, remedy, needed=False)
+
+
+def _space() -> Check:
+    try:
+        free = shutil.disk_usage(".").free / 1e9
+    except OSError as error:
+        return _check(False, f"this folder cannot be used: {error}", "Go to another one.")
+    remedy = f"Free some space: datasets and runs take up to {_SPACE:.0f} GB."
+    return _check(free >= _SPACE, f"{free:.1f} GB of free disk space here", remedy)
 
 
 def _tensorflow(found: dict | None, problem: str) -> Iterator[Check]:

@@ -102,7 +102,10 @@ def choose(texts: tuple[str, ...], root: Path | None) -> list[Notebook]:
     """
     known = numbered(root)
     if not texts and not known:
-        raise UsageError("There are no notebooks here: run this in a checkout, or name a file.")
+        raise UsageError(
+            "There are no lessons here: fetch them with `aelib get` and go to their folder, "
+            "or name a file."
+        )
     named = [notebook for text in texts for notebook in _named(text, known)] if texts else known
     return list({notebook.path: notebook for notebook in named}.values())
 
@@ -124,10 +127,19 @@ def _named(text: str, known: list[Notebook]) -> list[Notebook]:
         return [Notebook(item) for item in inside]
     if path.suffix == ".ipynb" and path.is_file():
         return [Notebook(path.resolve())]
+    return [lesson(text, known)]
+
+
+def lesson(text: str, known: list[Notebook]) -> Notebook:
+    """The numbered notebook that a number or a name means.
+
+    Raises:
+        UsageError: if there is none, listing what exists.
+    """
     for notebook in known:
         number, rest = notebook.path.stem.split("_", 1)
         is_number = text.isdecimal() and int(text) == int(number)
         if is_number or text.removesuffix(".ipynb") in (notebook.path.stem, rest):
-            return [notebook]
+            return notebook
     names = ", ".join(notebook.path.stem for notebook in known) or "none in this folder"
     raise UsageError(f"There is no notebook {text!r}. There are: {names}.")
