@@ -49,7 +49,7 @@ def read_notebook(text: str) -> nbformat.NotebookNode:
 
 def link_readme(app: Sphinx, document: str, source: list[str]) -> None:
     """The front page is what README.md is in the checkout."""
-    source[0] = re.sub(r"\]\((\.\./)*README\.md\)", f"](/{app.config.root_doc}.md)", source[0])
+    source[0] = re.sub(r"\]\((\.\./)*README\.md(#[^)]*)?\)", f"](/{app.config.root_doc}.md)", source[0])
 
 
 def mend(app: Sphinx, doctree: nodes.document) -> None:
@@ -157,22 +157,22 @@ def number(text: str) -> str:
 
 
 class Live(SphinxDirective):
-    """A live picture out of the stored outputs of a notebook: its name, then which, from 0."""
+    """A live picture: docs/live/NAME.html, or the one among the stored outputs of a lesson."""
 
     required_arguments = 1
-    optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        name, number = self.arguments[0], int((*self.arguments, "0")[1])
-        path = ROOT / "notebooks" / f"{name}.ipynb"
+        path = ROOT / "docs/live" / f"{self.arguments[0]}.html"
+        if path.exists():
+            picture = path.read_text("utf-8")
+        else:
+            path = ROOT / "notebooks" / f"{self.arguments[0]}.ipynb"
+            cells = json.loads(path.read_text("utf-8"))["cells"]
+            outputs = [output for cell in cells for output in cell.get("outputs", ())]
+            pages = ["".join(output.get("data", {}).get("text/html", ())) for output in outputs]
+            (picture,) = (page for page in pages if "data-aelib-explorer" in page)
         self.env.note_dependency(str(path))
-        pictures = [
-            "".join(output["data"]["text/html"])
-            for cell in json.loads(path.read_text("utf-8"))["cells"]
-            for output in cell.get("outputs", ())
-            if "data-aelib-explorer" in "".join(output.get("data", {}).get("text/html", ()))
-        ]
-        return [nodes.raw("", pictures[number], format="html")]
+        return [nodes.raw("", picture, format="html")]
 
 
 def finish(app: Sphinx, exception: Exception | None) -> None:
