@@ -36,14 +36,14 @@ TINY = {
 }
 
 
-def run(program: str, folder: Path, *, path: Path = ROOT) -> str:
-    """What a fresh process in `folder` prints that finds the library in `path` and no network."""
+def run(program: str, folder: Path) -> str:
+    """What a fresh process in `folder` prints that finds the library and no network."""
     alone = "import socket; socket.socket.connect = None\n"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("AELIB")}
     done = subprocess.run(
         [sys.executable, "-c", alone + program],
         cwd=folder,
-        env={**environment, "PYTHONPATH": str(path)},
+        env={**environment, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
