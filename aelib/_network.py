@@ -70,20 +70,28 @@ def _written(layer: Any, shape: tuple[int, ...]) -> list[dict]:
 
 
 def _weights(layer: Any, axes: tuple[int, ...]) -> dict[str, Any]:
-    """Kernel and bias as text; the kernel in whole steps, of one size for each unit."""
+    """Kernel and bias as text; the kernel in whole steps, of one size for each unit.
+
+    Kernels that 8-bit steps of a power of two or float16 hold as they are stay as they are.
+    """
     import keras
 
     kernel = keras.ops.convert_to_numpy(layer.kernel).astype("float32")
     kernel = array(f"{layer.name}.kernel", kernel)
     largest = np.abs(kernel).max(axis=axes, keepdims=True).clip(1e-30)  # above 0
     coarse = 2 ** np.ceil(np.log2(largest / 127))
-    bits = 8 if (kernel % coarse == 0).all() else 16
-    step = coarse if bits == 8 else largest / 32767
+    if (kernel % coarse == 0).all():
+        kind, step = "int8", coarse
+    elif (kernel == kernel.astype("float16")).all():
+        kind, step = "float16", np.ones_like(coarse)
+    else:
+        kind, step = "int16", largest / 32767
+    steps = kernel / step if kind == "float16" else np.rint(kernel / step)
     bias = np.zeros(step.size) if layer.bias is None else keras.ops.convert_to_numpy(layer.bias)
-    arrays = {"kernel": np.rint(kernel / step).astype(f"<i{bits // 8}")}
+    arrays = {"kernel": steps.astype(np.dtype(kind).newbyteorder("<"))}
     arrays |= {"step": step.astype("<f4"), "bias": bias.astype("<f4")}
     texts = {name: text(values.tobytes()) for name, values in arrays.items()}
-    return {"activation": _activation(layer), "bits": bits} | texts
+    return {"activation": _activation(layer), "numbers": kind} | texts
 
 
 def _activation(layer: Any) -> str:

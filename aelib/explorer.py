@@ -30,8 +30,9 @@ def explorer(
 
     The code is `origin` plus, for each direction, a value times the direction. Two directions make
     a plane, any other number makes sliders. Weights are kept with 16 bits, in steps of one size for
-    each unit, 2.7 characters per weight; pixels differ from Keras's by some 1e-5. Kernels that
-    hold multiples, up to 127, of a power of two for each unit, as some kept models do, take half.
+    each unit, 2.7 characters per weight; pixels differ from Keras's by some 1e-5. Kernels of kept
+    models lose nothing: float16 holds them, or, in half the room, multiples, up to 127, of a power
+    of two for each unit.
 
     Args:
         decoder: a chain of dense layers and (transposed) convolutions, with the activations in

@@ -19,9 +19,21 @@ const ACTIVATIONS = {
   softplus: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
 };
 
+// The number that 16 bits stand for: sign, 5 bits of exponent, 10 of digits.
+function half(code) {
+  const [sign, exponent, digits] = [code >> 15 ? -1 : 1, (code >> 10) & 31, (code & 1023) / 1024];
+  return sign * (exponent ? 2 ** (exponent - 15) * (1 + digits) : 2 ** -14 * digits);
+}
+
+const NUMBERS = {
+  int8: (data) => new Int8Array(data),
+  int16: (data) => new Int16Array(data),
+  float16: (data) => Float32Array.from(new Uint16Array(data), half),
+};
+
 // What is common to layers with weights: `kernel` in steps, one step size and bias for each unit.
-function parameters({ kernel, step, bias, bits, activation }) {
-  const weights = new (bits === 8 ? Int8Array : Int16Array)(bytes(kernel));
+function parameters({ kernel, step, bias, numbers, activation }) {
+  const weights = NUMBERS[numbers](bytes(kernel));
   const [steps, biases] = [new Float32Array(bytes(step)), new Float32Array(bytes(bias))];
   const finish = (sums) => sums.map((sum, i) => {
     const unit = i % biases.length;

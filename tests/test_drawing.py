@@ -85,7 +85,7 @@ def test_a_drawing_is_scaled_to_20_pixels_and_centred_by_its_mass(box):
     rows, columns = (np.flatnonzero(image.any(axis)) for axis in (1, 0))
     assert max(np.ptp(rows), np.ptp(columns)) + 1 == 20
     at = np.array([(image.sum(1 - axis) * np.arange(28)).sum() / image.sum() for axis in (0, 1)])
-    assert (np.abs(at - 14) <= 0.5).all()
+    assert (np.abs(at - 14) <= 0.5 + 1e-6).all()
 
 
 def test_what_is_prepared_stays_and_an_empty_paper_is_none():
@@ -160,6 +160,18 @@ def test_standardised_codes_and_kernels_of_8_bits_run_too():
     x = np.random.default_rng(0).random((9, 5, 4, 2), "float32")
     found, expected = answered(model, x)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+
+
+def test_kernels_with_the_digits_of_float16_lose_nothing():
+    keras.utils.set_random_seed(0)
+    wide = keras.Sequential([keras.Input((50,)), layers.Dense(40, "relu"), layers.Dense(30)])
+    for layer in wide.layers:
+        kernel = np.asarray(layer.kernel) * 10.0 ** np.random.default_rng(0).uniform(-7, 1, 1)
+        kernel[0, :4] = [6e-8, -6.1e-5, 0, -1000]  # the smallest, also below full precision
+        layer.kernel.assign(kernel.astype("float16"))
+    x = np.random.default_rng(0).random((9, 50), "float32")
+    found, expected = answered(wide, x)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * np.ptp(expected))
 
 
 @pytest.mark.parametrize(
@@ -272,7 +284,7 @@ def test_pointer_and_keys_draw_and_the_first_line_clears_the_example():
     for image in (*cleared, *still):
         np.testing.assert_array_equal(np.reshape(image, (28, 28)), white)
     drawn = 1 - np.reshape(keys[0], (28, 28)) / 255
-    assert drawn[13:17, 13:15].min() == 1 and drawn[:11].max() == drawn[19:].max() == 0
+    assert drawn[20:24, 20:22].min() == 1 and drawn[:18].max() == drawn[26:].max() == 0
     assert lifted == keys and kept == [True, True, False, False]
     assert np.array_equal(np.less(over[0], 255), np.less(over[0], 255) | np.less(example[0], 255))
 
@@ -305,7 +317,7 @@ def test_where_no_script_runs_a_picture_shows_digits_and_answers(noise):
     assert picture.size == (560, 280 * rows)
     sheet = np.asarray(picture.reduce(10), float)
     answer = sheet[-28:, :28], sheet[:28, :28]
-    np.testing.assert_allclose(answer[1], 255 * (1 - blob()[..., 0]), atol=20)
+    np.testing.assert_allclose(answer[1], 255 * (1 - blob()[..., 0]), atol=30)
     if noise is None:
         expected = 255 * (1 - model.reconstruct(examples)[0, ..., 0])
         np.testing.assert_allclose(answer[0], expected, atol=20)
@@ -332,7 +344,7 @@ def test_a_map_of_digits_has_at_most_1_400_000_characters():
         ({"codes": np.zeros((3, 4))}, "`codes` must have 2 columns"),
         ({"codes": np.zeros((3, 2)), "labels": [1]}, "`codes` and `labels` must have the same"),
         ({"labels": [1]}, "`codes` must hold numbers"),
-        ({"noise": 1.5}, "`noise` must be .* 1. Received: noise=1.5"),
+        ({"noise": 1.5}, r"`noise` must be .*\[0, 1\]. Received: noise=1.5"),
     ],
 )
 def test_arguments_are_checked(given, message):

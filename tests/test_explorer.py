@@ -116,7 +116,8 @@ def test_kernels_in_127_steps_take_half_the_room_and_lose_nothing(parts):
             step = 2 ** np.ceil(np.log2(largest / 127))
             layer.kernel.assign(np.rint(layer.kernel / step) * step)
     explorer = plots.explorer(model)
-    assert {layer.get("bits", 8) for layer in config(explorer)["layers"]} == {8}
+    numbers = {layer.get("numbers", "int8") for layer in config(explorer)["layers"]}
+    assert numbers == {"int8"}
     kernels = sum(layer.kernel.numpy().size for layer in model.layers if layer.weights)
     assert len(str(explorer)) < before - 1.3 * kernels + 2000
     expected = np.asarray(model(z)).reshape(50, -1)
