@@ -8,8 +8,9 @@ const DRAWING = `
   figure { margin: 0; flex: 1 1 144px; max-width: 192px }
   figure.large { flex-basis: 256px; max-width: 288px }
   figure canvas { display: block; box-sizing: border-box; width: 100%; aspect-ratio: 1 }
-  figcaption { font-size: 0.9em }
-  .paper { position: relative; touch-action: none; cursor: crosshair }
+  figcaption { margin-top: 6px; font-size: 0.9em }
+  .paper { position: relative; touch-action: none; user-select: none;
+           cursor: crosshair }
   .pen { position: absolute; display: none; width: 10px; height: 10px; margin: -8px;
          border: 3px solid #d55e00; border-radius: 50% }
   .paper:focus-visible .pen { display: block }
@@ -144,7 +145,7 @@ function start(host, config) {
     const told = { role: "application", "aria-roledescription": "paper to draw on" };
     const paper = add(around, "div", { class: "paper", tabindex: 0, ...told, "aria-label": hint });
     const image = canvas(paper, { "aria-hidden": true });
-    add(around, "figcaption", {}, "Your drawing");
+    add(around, "figcaption", {}, "Draw here");
     paper.addEventListener("pointerdown", (event) => {
       if (event.button) return;
       paper.setPointerCapture(event.pointerId);

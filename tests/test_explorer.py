@@ -352,7 +352,7 @@ def test_maps_and_branches_are_refused():
     z = keras.Input((2,))
     shared = layers.Dense(2)
     twice = keras.Model(z, layers.Reshape((2, 1, 1))(shared(shared(z))))
-    with pytest.raises(ValueError, match="a chain of layers.*Received: decoder"):
+    with pytest.raises(ValueError, match="a chain of layers.*Received: model"):
         plots.explorer(twice)
 
 
