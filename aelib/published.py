@@ -1,6 +1,6 @@
 """Published numbers, by the name of the record that they stand beside.
 
-One list, `published.csv`, for the tables "here / in the paper" of the notebooks and of README.md.
+One list, `published.csv`, for the tables "here / in the paper" of notebooks and results/README.md.
 A number marked "recounted" is exact on the real dataset and was counted again for this
 collection; all others are printed in the paper named.
 """

@@ -12,9 +12,11 @@ import tomllib
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import yaml
 from nbclient import NotebookClient
+from PIL import Image
 
 import aelib
 
@@ -22,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
 import environment  # noqa: E402
+import gallery  # noqa: E402
 import house  # noqa: E402
 import stamp  # noqa: E402
 
@@ -306,6 +309,9 @@ def test_no_dataset_is_tracked():
     assert not [name for name in kept if not name.endswith((".py", ".keras", ".json"))]
 
 
+QUESTIONS = [lesson.question for lesson in gallery.lessons()]
+
+
 def copy_of_the_checkout(folder: Path) -> Path:
     forms = ".github/ISSUE_TEMPLATE/config.yml"
     (folder / forms).parent.mkdir(parents=True)
@@ -322,9 +328,22 @@ def test_a_stamped_copy_shows_its_address_everywhere_and_can_be_stamped_again(tm
         address = f"https://github.com/{repository}"
         assert f'\nRepository = "{address}"\n' in (root / "pyproject.toml").read_text()
         assert f'\nrepository-code: "{address}"\n' in (root / "CITATION.cff").read_text()
+        owner, name = repository.split("/")
         readme = (root / "README.md").read_text()
         assert readme.count("colab-badge.svg") == 1
-        assert f"/github/{repository}/blob/main/notebooks/00_start_here.ipynb" in readme
+        assert readme.count(f"{address}/actions/workflows/tests.yml") == 2  # the badge, its link
+        assert readme.count(f"\ngit clone {address} && cd {name}\nmake run ") == 1
+        for path in NUMBERED:
+            page = f"https://{owner}.github.io/{name}/notebooks/{path.stem}.html"
+            colab = f"{gallery.COLAB}/github/{repository}/blob/main/notebooks/{path.name}"
+            assert readme.count(f'<a href="{page}">') == readme.count(f'<a href="{colab}">') == 1
+            first = json.loads((root / "notebooks" / path.name).read_text())["cells"][0]
+            title, question, line = "".join(first["source"]).split("\n\n")
+            assert title.startswith("# ") and question.startswith("> ")
+            badge = f"[![Open in Colab]({gallery.COLAB}/assets/colab-badge.svg)]({colab})"
+            assert line == f"{badge} [Read it on the site]({page})"
+        assert gallery.address(root) == repository
+        assert [one.question for one in gallery.lessons(root)] == QUESTIONS
         log = (root / "CHANGELOG.md").read_text()
         assert f"\n[Unreleased]: {address}/compare/v" in log
         for version in re.findall(r"(?m)^## \[(\d[^]]*)\]", log):
@@ -342,6 +361,8 @@ def test_a_stamped_copy_shows_its_address_everywhere_and_can_be_stamped_again(tm
         assert not stamp.stamp(root, repository), "stamping twice changes nothing"
     assert "first/name" not in "".join(p.read_text() for p in root.rglob("*.md"))
     assert "first/name" not in (root / ".github/ISSUE_TEMPLATE/config.yml").read_text()
+    everything = [*root.rglob("*.md"), *root.rglob("*.ipynb")]
+    assert not [path.name for path in everything if "first.github.io" in path.read_text()]
 
 
 @pytest.mark.parametrize(
@@ -385,24 +406,89 @@ def test_every_page_shows_the_address_of_the_project_or_none():
         assert bool(shown) == bool(address) or page.suffix == ".cff", page
 
 
-def test_links_of_the_readme_lead_somewhere():
-    readme = (ROOT / "README.md").read_text()
-    for target in re.findall(r"\]\(([^)#]+)\)", readme):
+@pytest.mark.parametrize("page", ["README.md", "docs/running.md", "results/README.md"])
+def test_links_of_a_page_lead_somewhere(page):
+    text = (ROOT / page).read_text()
+    targets = re.findall(r"\]\(([^)#]+)\)", text)
+    targets += re.findall(r'(?:href|src|srcset)="([^"#]+)"', text)
+    for target in targets:
         if not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+            assert ((ROOT / page).parent / target).exists(), target
 
 
-def test_the_readme_lists_every_notebook_with_its_question():
+def test_the_gallery_of_the_readme_is_that_of_the_notebooks():
     readme = (ROOT / "README.md").read_text()
-    for path in NUMBERED:
-        first = "".join(json.loads(path.read_text())["cells"][0]["source"])
-        title, question = re.fullmatch(r"# (.+?)\n\n> (.+)", first).groups()
-        assert f"| [{title}](notebooks/{path.name}) | {question} |" in readme, path.name
+    lessons = gallery.lessons()
+    assert [lesson.name for lesson in lessons] == [path.stem for path in NUMBERED]
+    assert gallery.updated(readme, lessons, gallery.address()) == readme, "tools/gallery.py"
+    for lesson in lessons:
+        assert lesson.question.endswith("?") and 10 <= lesson.minutes <= 60 and lesson.alt
+        assert lesson.question in readme and f"<b>{lesson.number} {lesson.title}</b>" in readme
+
+
+def test_a_thumbnail_is_cut_from_its_lesson():
+    kept = [ROOT / lesson.thumbnail for lesson in gallery.lessons()]
+    assert sorted(kept) == sorted((ROOT / "docs" / "gallery").iterdir())
+    assert max(path.stat().st_size for path in kept) < 25_000
+    assert sum(path.stat().st_size for path in kept) < 250_000
+    for path, notebook in zip(kept, NUMBERED, strict=True):
+        cut = gallery.thumbnail(notebook, gallery.CUTS[path.stem])
+        with Image.open(path) as stored:
+            assert stored.size == cut.size == (640, 400)
+            apart = np.subtract(stored.convert("RGB"), cut, dtype=float)
+        assert np.abs(apart).mean() < 6, f"{path.name}: run tools/gallery.py"
+
+
+def notebook_that_says(folder: Path, text: str) -> Path:
+    (folder / "notebooks").mkdir()
+    cells = [{"cell_type": "markdown", "metadata": {}, "source": ["# 00 A\n\n> B?\n\n", text]}]
+    (folder / "notebooks" / "00_a.ipynb").write_text(json.dumps({"cells": cells}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "text, minutes",
+    [
+        ("Half a minute to run, 35 minutes to read.", 35),
+        ("Half a minute to run on two cores, three quarters of an hour to read. None.", 45),
+        ("One minute to run (`quick`), an hour to read.", 60),
+    ],
+)
+def test_minutes_are_those_that_a_lesson_names(tmp_path, text, minutes):
+    (lesson,) = gallery.lessons(notebook_that_says(tmp_path, text))
+    assert (lesson.number, lesson.title, lesson.question) == ("00", "A", "B?")
+    assert lesson.minutes == minutes
+
+
+@pytest.mark.parametrize("text", ["", "A minute to run.", "A minute to run, ages to read."])
+def test_a_lesson_that_names_no_minutes_is_refused(tmp_path, text):
+    with pytest.raises(SystemExit, match="00_a must say how long it takes to read.*Received: '"):
+        gallery.lessons(notebook_that_says(tmp_path, text))
+
+
+def test_the_picture_of_the_readme_moves_slowly_and_is_small():
+    readme = (ROOT / "README.md").read_text()
+    (shown,) = re.findall(r'<img src="(docs/[^"]+\.webp)" alt="([^"]{60,})">', readme)
+    (still,) = re.findall(r'reduce\)" srcset="([^"]+)"', readme)
+    assert (ROOT / shown[0]).stat().st_size <= 500_000
+    with Image.open(ROOT / shown[0]) as moving, Image.open(ROOT / still) as other:
+        assert moving.size == other.size and moving.info["loop"] == 0
+        assert moving.n_frames > 60 and moving.mode == "RGBA" and not other.is_animated
+        assert moving.convert("RGBA").getpixel((0, 0))[3] == 0, "its corners let the page through"
+        assert moving.info["duration"] >= 100
 
 
 def test_the_results_table_is_made_from_the_results(tmp_path):
     assert list((ROOT / "results").glob("*.json"))
-    shutil.copy(ROOT / "README.md", tmp_path / "README.md")
+    page = ROOT / "results" / "README.md"
+    shutil.copy(page, tmp_path / "README.md")
     tool = [sys.executable, ROOT / "tools" / "results_table.py", ROOT / "results"]
     subprocess.run([*tool, tmp_path / "README.md"], check=True)
-    assert (tmp_path / "README.md").read_text() == (ROOT / "README.md").read_text()
+    assert (tmp_path / "README.md").read_text() == page.read_text()
+
+
+def test_the_page_of_results_names_every_table():
+    text = (ROOT / "results" / "README.md").read_text()
+    for path in (ROOT / "results").glob("*.csv"):
+        assert f"[{path.name}]({path.name})" in text
+    assert list((ROOT / "results").glob("*_ladder.json")), "a part: NN_name_part.json"

@@ -4,7 +4,6 @@ import ast
 import builtins
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -288,15 +287,6 @@ def test_cells_are_short(path):
 
 def lines_of(cell):
     return sum(bool(line.strip()) for line in source(cell).splitlines())
-
-
-def test_the_picture_of_the_readme_is_lesson_00s():
-    sys.path.insert(0, str(ROOT / "tools"))
-    import picture
-
-    kept = picture.PICTURE.read_bytes()
-    assert kept == picture.picture(read(picture.NOTEBOOK)) and len(kept) < 300_000
-    assert picture.PICTURE.relative_to(ROOT).as_posix() in (ROOT / "README.md").read_text()
 
 
 @lesson

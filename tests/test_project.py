@@ -218,7 +218,8 @@ def test_links_of_a_page_lead_somewhere(page):
 
 
 def test_make_targets_named_in_the_text_exist():
-    for page in ("CONTRIBUTING.md", "README.md", ".github/pull_request_template.md"):
+    pages = ("CONTRIBUTING.md", "README.md", "docs/running.md", "results/README.md")
+    for page in (*pages, ".github/pull_request_template.md"):
         named = set(re.findall(r"`(?:[A-Z_]+=\S+ )?make ([a-z-]+)", (ROOT / page).read_text()))
         assert named <= TARGETS, page
 
@@ -233,3 +234,16 @@ def test_pages_count_the_claims_as_the_table_does():
     assert f"has {len(rows)} rows: {len(claims)} claims" in text
     assert f"- {held} rows held" in text and f"- {thin} rows have" in text
     assert f"{len(claims)} claims over" in (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"{len(claims)} of them over five seeds" in readme
+    assert f"[![{len(claims)} claims checked](" in readme
+    assert f"badge/claims-{len(claims)}%20checked-" in readme
+
+
+def test_badges_say_what_the_project_says():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (keras,) = re.findall(r"keras>=([\d.]+)", " ".join(project["dependencies"]))
+    assert f"badge/Python-{project['requires-python'].removeprefix('>=')}%2B-" in readme
+    assert f"badge/Keras-{keras}%2B-" in readme
+    assert f"badge/licence-{project['license']}%20" in readme

@@ -92,7 +92,7 @@ def _minutes(notebook: Notebook) -> int:
     if words not in IN_WORDS:
         known = ", ".join(["N minutes", *IN_WORDS])
         raise SystemExit(
-            f"{notebook.name} must say how long it is to read: {known}. Received: {words!r}"
+            f"{notebook.name} must say how long it takes to read: {known}. Received: {words!r}"
         )
     return IN_WORDS[words]
 
@@ -123,13 +123,13 @@ def gallery(rows: list[Lesson], repository: str | None) -> str:
 def _cell(lesson: Lesson, repository: str | None) -> str:
     image = f'<img src="{lesson.thumbnail}" width="320" alt="{escape(lesson.alt)}">'
     title = f"<b>{lesson.number} {escape(lesson.title)}</b>"
-    parts = [f'<a href="notebooks/{lesson.name}.ipynb">{image}<br>{title}</a>']
-    parts += [f"{escape(lesson.question, quote=False)}", f"<sub>{lesson.minutes} minutes</sub>"]
+    notes = [f"{lesson.minutes} min"]
     if repository:
         outside = links(lesson.name, repository).items()
-        anchors = [f'<a href="{address}">{where}</a>' for where, address in outside]
-        parts[-1] = f"<sub>{lesson.minutes} minutes · {' · '.join(anchors)}</sub>"
-    return f'<td width="{100 // COLUMNS}%" valign="top">{"<br>".join(parts)}</td>'
+        notes += [f'<a href="{address}">{where}</a>' for where, address in outside]
+    heading = f'<a href="notebooks/{lesson.name}.ipynb">{image}<br>{title}</a>'
+    parts = f"{heading} <sub>{' · '.join(notes)}</sub><br>{escape(lesson.question, quote=False)}"
+    return f'<td width="{100 // COLUMNS}%" valign="top">{parts}</td>'
 
 
 def updated(text: str, rows: list[Lesson], repository: str | None) -> str:

@@ -23,9 +23,9 @@ from aelib.explorer import densest  # noqa: E402
 
 DOCS = Path(__file__).parents[1] / "docs"
 PICTURE, STILL = DOCS / "two_numbers_and_a_smile.webp", DOCS / "two_numbers_and_a_smile_still.webp"
-CARD, GAP, CAPTION = 320, 30, 44  # pixels
-STEPS = 13  # from one digit to the next
-MILLISECONDS = 120  # of each frame
+CARD, GAP, CAPTION = 260, 24, 40  # pixels
+STEPS = 12  # from one digit to the next
+MILLISECONDS = 130  # of each frame
 ATTRIBUTES = ("smile", "glasses")
 GREY = (128, 128, 128)  # of the captions: to be read on white and on black
 
@@ -65,7 +65,7 @@ def face(shares: np.ndarray) -> np.ndarray:
 
 def map_card(codes: np.ndarray, labels: np.ndarray, way: np.ndarray):
     """The map as a card, and the way over it in pixels of the card."""
-    figure = plt.figure(figsize=(CARD / 125, CARD / 125), dpi=125, layout="none")
+    figure = plt.figure(figsize=(CARD / 105, CARD / 105), dpi=105, layout="none")
     axes = plots.code_map(figure.add_axes((0, 0, 1, 1)), codes, labels, title="")
     axes.axis("off")
     low, high = np.percentile(np.concatenate([codes, way]), [0.5, 99.5], axis=0)
@@ -87,7 +87,7 @@ def disc(size: int) -> Image.Image:
     large = Image.new("RGBA", (4 * size, 4 * size))
     pen = ImageDraw.Draw(large)
     pen.ellipse((0, 0, 4 * size - 1, 4 * size - 1), "white")
-    pen.ellipse((14, 14, 4 * size - 15, 4 * size - 15), "black")
+    pen.ellipse((12, 12, 4 * size - 13, 4 * size - 13), "black")
     return large.resize((size, size), Image.LANCZOS)
 
 
@@ -95,18 +95,19 @@ def frame(cards: list[Image.Image], shares: np.ndarray) -> Image.Image:
     """Three cards with rounded corners on nothing, a caption under each."""
     page = Image.new("RGBA", (3 * CARD + 2 * GAP, CARD + CAPTION))
     rounded = Image.new("L", (CARD, CARD))
-    ImageDraw.Draw(rounded).rounded_rectangle((0, 0, CARD - 1, CARD - 1), 14, 255)
-    pen, font = ImageDraw.Draw(page), ImageFont.truetype(findfont("DejaVu Sans"), 19)
+    ImageDraw.Draw(rounded).rounded_rectangle((0, 0, CARD - 1, CARD - 1), 10, 255)
+    pen, font = ImageDraw.Draw(page), ImageFont.truetype(findfont("DejaVu Sans"), 15)
     lefts, line = [column * (CARD + GAP) for column in range(3)], CARD + CAPTION // 2 + 4
     for left, card in zip(lefts, cards, strict=True):
         page.paste(card, (left, 0), rounded)
+        pen.rounded_rectangle((left, 0, left + CARD - 1, CARD - 1), 10, outline="#b0b0b0")
     for left, caption in zip(lefts, ("two numbers", "what the decoder draws"), strict=False):
         pen.text((left + CARD // 2, line), caption, GREY, font, "mm")
-    for left, name, share in zip((lefts[2], lefts[2] + 158), ATTRIBUTES, shares, strict=True):
+    for left, name, share in zip((lefts[2], lefts[2] + 124), ATTRIBUTES, shares, strict=True):
         pen.text((left, line), name, GREY, font, "lm")
-        start = left + pen.textlength(name, font) + 10
-        pen.rounded_rectangle((start, line - 6, start + 66, line + 6), 6, outline=GREY)
-        pen.rounded_rectangle((start, line - 6, start + 12 + 54 * share, line + 6), 6, GREY)
+        start = left + pen.textlength(name, font) + 8
+        pen.rectangle((start, line - 4, start + 54, line + 4), "#b0b0b0")
+        pen.rectangle((start, line - 4, start + 54 * share, line + 4), plots.BLUE)
     return page
 
 
@@ -116,10 +117,10 @@ def frames() -> list[Image.Image]:
     way = walk(codes, labels)
     plain, points = map_card(codes, labels, way)
     digits, shares = 1 - model.decode(way), edits(len(way))
-    point, made = disc(26), []
+    point, made = disc(20), []
     for place, digit, person, share in zip(points, digits, face(shares), shares, strict=True):
         card = plain.copy()
-        card.paste(point, tuple(np.rint(place - 13).astype(int)), point)
+        card.paste(point, tuple(np.rint(place - 10).astype(int)), point)
         made.append(frame([card, card_of(digit), card_of(person)], share))
     return made
 

@@ -1,7 +1,7 @@
 """The table "here / in the paper": `python tools/results_table.py [FOLDER [FILE]]`.
 
-Puts the records of a folder of results (results/) into a Markdown file (README.md), between the
-lines `<!-- results -->` and `<!-- /results -->`.
+Puts the records of a folder of results (results/) into a Markdown file (results/README.md), between
+the lines `<!-- results -->` and `<!-- /results -->`.
 """
 
 import re
@@ -47,7 +47,7 @@ def update_readme(path: Path, results: list[Result]) -> None:
 
 
 if __name__ == "__main__":
-    folder, file = (*sys.argv[1:], *("results", "README.md")[len(sys.argv) - 1 :])
+    folder, file = (*sys.argv[1:], *("results", "results/README.md")[len(sys.argv) - 1 :])
     try:
         update_readme(Path(file), read_run(Path(folder)))
     except UsageError as refusal:

@@ -3,10 +3,11 @@
     python tools/stamp.py owner/name
 
 The page's own address, pasted from a browser, does as well. The address is one value,
-`[project.urls] Repository` in pyproject.toml. From it come the badge of README.md,
-`repository-code` in CITATION.cff, the install line in the Colab cell of every notebook, the links
-of CHANGELOG.md's versions and those beside the forms for issues. Stamping again, with the same or
-another address, replaces what was there.
+`[project.urls] Repository` in pyproject.toml. From it come the badges of README.md, its line `git
+clone` and the links of its gallery, `repository-code` in CITATION.cff, the Colab badge and the link
+to the site in the first cell of every lesson, the install line in the Colab cell of every notebook,
+the links of CHANGELOG.md's versions and those beside the forms for issues. Stamping again, with the
+same or another address, replaces what was there.
 """
 
 import json
@@ -14,7 +15,7 @@ import re
 import sys
 from pathlib import Path
 
-COLAB = "https://colab.research.google.com"
+import gallery
 
 
 def stamp(root: Path, repository: str) -> list[Path]:
@@ -28,13 +29,16 @@ def stamp(root: Path, repository: str) -> list[Path]:
     edits = {
         root / "pyproject.toml": lambda text: _line("Repository = ", f'"{address}"', text),
         root / "CITATION.cff": lambda text: _line("repository-code: ", f'"{address}"', text),
-        root / "README.md": lambda text: _badges(text, repository),
+        root / "README.md": lambda text: _readme(text, root, repository),
         root / "CHANGELOG.md": lambda text: _versions(text, address),
         root / ".github/ISSUE_TEMPLATE/config.yml": lambda text: _contacts(text, address),
     }
     for path in (root / "notebooks").rglob("*.ipynb"):
         if ".ipynb_checkpoints" not in path.parts:
             edits[path] = lambda text: _colab_cell(text, address)
+    for lesson in gallery.lessons(root):
+        path = root / "notebooks" / f"{lesson.name}.ipynb"
+        edits[path] = lambda text, name=lesson.name: _lesson(text, name, repository)
 
     changed = []
     for path, edit in edits.items():
@@ -54,11 +58,36 @@ def _line(key: str, value: str, text: str) -> str:
     return text
 
 
-def _badges(text: str, repository: str) -> str:
-    start = f"{COLAB}/github/{repository}/blob/main/notebooks/00_start_here.ipynb"
-    badge = f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({start})"
-    pattern = r"(?s)<!-- badges -->.*<!-- /badges -->"
-    return re.sub(pattern, f"<!-- badges -->\n{badge}\n<!-- /badges -->", text)
+def _readme(text: str, root: Path, repository: str) -> str:
+    """The badges, how to clone, and the links of the gallery."""
+    address, site = f"https://github.com/{repository}", gallery.site(repository)
+    first, *_ = lessons = gallery.lessons(root)
+    tests = f"{address}/actions/workflows/tests.yml"
+    badges = f"""<!-- badges -->
+[![Tests]({tests}/badge.svg)]({tests})
+{_colab_badge(first.name, repository)}
+[![Read it online](https://img.shields.io/badge/read-online-blue)]({site}/)
+<!-- /badges -->"""
+    text = re.sub(r"(?s)<!-- badges -->.*<!-- /badges -->", badges, text)
+    clone = f"git clone {address} && cd {repository.split('/')[1]}\n"
+    text = re.sub(r"(?m)^(git clone .*\n)?(?=make run )", clone, text, count=1)
+    return gallery.updated(text, lessons, repository)
+
+
+def _lesson(text: str, name: str, repository: str) -> str:
+    """The badge and the link below the question, which end the first cell."""
+    notebook = json.loads(_colab_cell(text, f"https://github.com/{repository}"))
+    first = notebook["cells"][0]
+    source = re.sub(r"\n\n\[!\[Open in Colab\].*", "", "".join(first["source"]))
+    page = gallery.links(name, repository)["site"]
+    line = f"{_colab_badge(name, repository)} [Read it on the site]({page})"
+    first["source"] = f"{source}\n\n{line}".splitlines(keepends=True)
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+def _colab_badge(name: str, repository: str) -> str:
+    image = f"{gallery.COLAB}/assets/colab-badge.svg"
+    return f"[![Open in Colab]({image})]({gallery.links(name, repository)['Colab']})"
 
 
 def _versions(text: str, address: str) -> str:
