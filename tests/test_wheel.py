@@ -38,17 +38,17 @@ def site(tmp_path_factory) -> Path:
     return site
 
 
-def run(site: Path, folder: Path, *arguments: str) -> str:
+def run(site: Path, folder: Path, *arguments: str, status: int = 0) -> str:
     """What a fresh Python in `folder` prints that finds the library in `site`."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("AELIB")}
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env={**environment, "PYTHONPATH": str(site)},
+        env={**environment, "PYTHONPATH": f"{folder / 'hidden'}{os.pathsep}{site}"},
         capture_output=True,
         text=True,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (status, "")
     return done.stdout
 
 
@@ -79,3 +79,16 @@ def test_the_lessons_are_copied_as_they_are_in_the_checkout(site, tmp_path):
 def test_the_evidence_is_read_where_there_is_no_checkout(site, tmp_path):
     program = "from aelib import claims; print(len(claims.evidence('code_size')) > 0)"
     assert run(site, tmp_path, "-c", program) == "True\n"
+
+
+def test_doctor_survives_where_the_folder_of_the_cache_cannot_be_asked_for(site, tmp_path):
+    (tmp_path / "hidden").mkdir()
+    for name in ("platformdirs", "keras", "nbformat"):
+        text = f"raise ModuleNotFoundError('No module named {name}', name={name!r})"
+        (tmp_path / "hidden" / f"{name}.py").write_text(text)
+    output = run(site, tmp_path, "-m", "aelib", "doctor", status=1)
+    for line in (
+        "✗ the datasets cannot be read: No module named platformdirs",
+        "○ no lessons here",
+    ):
+        assert line in output

@@ -151,6 +151,7 @@ def _data() -> Iterator[Check]:
         from aelib import data
 
         resolve_data_folder()
+        found = data.status()
     except ImportError as error:
         yield _check(False, f"the datasets cannot be read: {error}", _INSTALL)
         return
@@ -159,7 +160,7 @@ def _data() -> Iterator[Check]:
         yield _check(False, f"{DATA_VARIABLE} is wrong: {refusal}", remedy)
         return
     yield _check(True, f"{DATA_VARIABLE} is {given}" if given else f"{DATA_VARIABLE} is not set")
-    for item in data.status():
+    for item in found:
         here = item.kind == "embedded" or item.path is not None
         where = f": {item.path}" if item.path else ""
         way = "See data/README.md." if item.kind == "directory" else f"aelib data fetch {item.name}"

@@ -63,10 +63,10 @@ def copy(folder: Path, lessons: list[Notebook], *, force: bool = False) -> dict[
     source = origin()
     if folder.is_file():
         raise UsageError(f"FOLDER must be a folder. Received: {folder}, which is a file")
-    if folder.resolve() == source:
-        raise UsageError(f"The lessons come from {source}: name another folder.")
     record, outcomes = _read_record(folder), {}
     try:
+        if folder.resolve() == source:
+            raise UsageError(f"The lessons come from {source}: name another folder.")
         for path in _files(source, lessons):
             name = path.relative_to(source).as_posix()
             content, target = path.read_bytes(), folder / name

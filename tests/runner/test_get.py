@@ -1,6 +1,7 @@
 """`aelib get`: the lessons as a reader's own copy. `test_wheel.py` does so from a wheel."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,13 +129,30 @@ def test_a_folder_that_cannot_be_written_is_refused_and_named(origin, tmp_path):
     file = tmp_path / "file"
     file.write_text("mine")
     (tmp_path / "odd" / "notebooks" / "01_good.ipynb").mkdir(parents=True)
-    for folder, reason in ((file, "is a file"), (file / "x", "written"), (tmp_path / "odd", "01_")):
+    broken = tmp_path / "broken"
+    broken.symlink_to(tmp_path / "nowhere" / "x")
+    for folder, reason in (
+        (file, "is a file"),
+        (file / "x", "written"),
+        (tmp_path / "odd", "01_"),
+        (broken, "written"),
+    ):
         with pytest.raises(UsageError, match=reason) as refusal:
             get(folder)
         assert str(folder) in str(refusal.value)
     assert file.read_text() == "mine"
     with pytest.raises(UsageError, match="name another folder"):
         get(origin)
+    assert not (origin / RECORD).exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_a_folder_that_is_gone_is_refused(origin, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(UsageError, match="cannot be written into mine"):
+        get(Path("mine"))
 
 
 def test_an_installation_without_lessons_says_so(tmp_path, monkeypatch):
