@@ -14,7 +14,7 @@ from aelib.runner import UsageError
 from aelib.runner.notebooks import Notebook, lesson, numbered
 
 FOLDER = "aelib-lessons"  # where they go unless the reader names a folder
-_RECORD = ".aelib-lessons.json"  # the SHA-256 of every file as it was copied
+_RECORD = ".aelib-lessons.json"  # the SHA-256 of every file as the package had it
 _PARTS = ("notebooks", "studies")
 _SUFFIXES = (".ipynb", ".yaml", ".svg")
 _NEEDED = ("jupyterlab", "papermill", "pandas", "skimage")  # by what comes next: `aelib[run]`
@@ -41,10 +41,12 @@ def read_arguments(folder: str | None, texts: Sequence[str]) -> tuple[Path, list
         raise UsageError(f"There are no lessons in {origin()}: install aelib again.")
     if folder == "":
         raise UsageError("FOLDER must not be empty. Received: ''")
+    named = list(texts)
     if folder and (folder.isdecimal() or _is_lesson(folder, known)):
-        folder, texts = None, [folder, *texts]
+        named.insert(0, folder)
+        folder = None
     place = folder or ("." if Path(_RECORD).is_file() else FOLDER)
-    chosen = [lesson(text, known) for text in texts] or known
+    chosen = [lesson(text, known) for text in named] or known
     return Path(place), [item for item in known if item in chosen]
 
 
@@ -74,9 +76,7 @@ def copy(folder: Path, lessons: list[Notebook], *, force: bool = False) -> dict[
             if outcome in (NEW, REPLACED):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 write_whole(target, content)
-            if outcome != KEPT:
-                record[name] = _hash(content)
-            outcomes[name] = outcome
+            record[name], outcomes[name] = _hash(content), outcome
         write_whole(folder / _RECORD, json.dumps(record, indent=1, sort_keys=True) + "\n")
     except OSError as error:
         raise UsageError(f"The lessons cannot be written into {folder}: {error}") from None

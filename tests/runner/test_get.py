@@ -64,6 +64,7 @@ def test_a_changed_file_is_kept_and_an_untouched_one_follows_the_package(origin,
     assert (folder / more).read_bytes() == (origin / more).read_bytes()
     assert outcomes[more] == lessons.REPLACED
     assert outcomes["studies/sizes/run.ipynb"] == lessons.NEW
+    write_notebook(origin / good, "print(3)")
     assert get(folder)[good] == lessons.KEPT, "and is so the next time"
     assert get(folder, force=True)[good] == lessons.REPLACED
     assert (folder / good).read_bytes() == (origin / good).read_bytes()
@@ -79,7 +80,7 @@ def test_without_a_readable_record_whatever_differs_is_kept(origin, tmp_path, re
         (folder / RECORD).write_text(record, errors="surrogateescape")
     write_notebook(origin / "notebooks" / "02_more.ipynb", "print(2)")
     assert get(folder)["notebooks/02_more.ipynb"] == lessons.KEPT
-    assert len(json.loads((folder / RECORD).read_text())) == 5
+    assert len(json.loads((folder / RECORD).read_text())) == 6
 
 
 def test_a_lesson_comes_with_what_belongs_to_it_or_to_none(origin, tmp_path):
