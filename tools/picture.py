@@ -22,8 +22,8 @@ from PIL import Image, ImageChops, ImageDraw, ImageFont  # noqa: E402
 from scipy.interpolate import CubicSpline  # noqa: E402
 
 from aelib import data, latent, plots, weights  # noqa: E402
+from aelib._page import densest  # noqa: E402
 from aelib.data import faces  # noqa: E402
-from aelib.explorer import densest  # noqa: E402
 
 DOCS = Path(__file__).parents[1] / "docs"
 PICTURE, STILL = DOCS / "two_numbers_and_a_smile.webp", DOCS / "two_numbers_and_a_smile_still.webp"
