@@ -123,13 +123,13 @@ def gallery(rows: list[Lesson], repository: str | None) -> str:
 def _cell(lesson: Lesson, repository: str | None) -> str:
     image = f'<img src="{lesson.thumbnail}" width="320" alt="{escape(lesson.alt)}">'
     title = f"<b>{lesson.number} {escape(lesson.title)}</b>"
-    notes = [f"{lesson.minutes} min"]
+    notes = [f"{lesson.minutes} minutes"]
     if repository:
         outside = links(lesson.name, repository).items()
         notes += [f'<a href="{address}">{where}</a>' for where, address in outside]
     heading = f'<a href="notebooks/{lesson.name}.ipynb">{image}<br>{title}</a>'
-    parts = f"{heading} <sub>{' · '.join(notes)}</sub><br>{escape(lesson.question, quote=False)}"
-    return f'<td width="{100 // COLUMNS}%" valign="top">{parts}</td>'
+    parts = [heading, f"<sub>{' · '.join(notes)}</sub>", escape(lesson.question, quote=False)]
+    return f'<td width="{100 // COLUMNS}%" valign="top">{"<br>".join(parts)}</td>'
 
 
 def updated(text: str, rows: list[Lesson], repository: str | None) -> str:
