@@ -33,8 +33,10 @@ def slug(title: str) -> str:
 
 
 def read_notebook(text: str) -> nbformat.NotebookNode:
-    """A stored notebook, whose parameters are folded away and whose pictures have their texts."""
+    """A stored notebook: its parameters folded away, its pictures with their texts, no badge."""
     notebook = nbformat.reads(text, as_version=4)
+    first = notebook.cells[0]
+    first.source = re.sub(r"\[!\[Open in Colab\].*\n?", "", first.source)  # an image from elsewhere
     for cell in notebook.cells:
         tags = cell.metadata.setdefault("tags", [])
         if "parameters" in tags:
@@ -49,7 +51,8 @@ def read_notebook(text: str) -> nbformat.NotebookNode:
 
 def link_readme(app: Sphinx, document: str, source: list[str]) -> None:
     """The front page is what README.md is in the checkout."""
-    source[0] = re.sub(r"\]\((\.\./)*README\.md(#[^)]*)?\)", f"](/{app.config.root_doc}.md)", source[0])
+    readme = r"\]\((\.\./)*README\.md(#[^)]*)?\)"
+    source[0] = re.sub(readme, f"](/{app.config.root_doc}.md)", source[0])
 
 
 def mend(app: Sphinx, doctree: nodes.document) -> None:
