@@ -75,6 +75,7 @@ render: $(VENV)/installed  ## runs every notebook and report on the real MNIST a
 	$(BIN)/python tools/render.py studies/*/report.ipynb
 	$(BIN)/python tools/gallery.py
 	$(BIN)/python tools/picture.py
+	$(BIN)/python tools/live.py
 
 evidence: $(VENV)/installed  ## every study, full, and its table into results/; hours
 	for study in studies/*/; do name=$$(basename $$study); \

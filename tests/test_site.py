@@ -30,6 +30,7 @@ KINDS = [
     "docs/index",
     "docs/claims",
     "docs/glossary",
+    "docs/live",
     "docs/api/aelib.variational",
     "notebooks/00_start_here",
     "notebooks/10_smile_vector",
@@ -269,6 +270,46 @@ def difference(host, settings: dict[str, np.ndarray], model: str, kind: str) -> 
     )
     shown = np.array(shown).reshape(*image.shape[:2], 4)[..., : image.shape[2]]
     return int(np.abs(shown - levels).max())
+
+
+def test_live_pictures_are_small(site):
+    """All together, in bytes: those of lessons, counted once, and those to draw on."""
+    text = (site / "docs/live.html").read_text("utf-8")
+    pictures = re.findall(r"(?s)<div data-aelib-explorer.*?</script>", text)
+    assert len(pictures) == 5 and sum(map(len, pictures)) < 3e6
+
+
+@pytest.mark.parametrize("which", ["Draw a digit: it becomes", "Draw a digit: noise"])
+def test_what_is_drawn_is_answered(open_page, which):
+    """By pointer, by keys, and by a button: each time the network draws something else."""
+    page = open_page("docs/live")
+    host = page.locator("[data-aelib-explorer]").filter(has_text=which)
+    paper, answer = host.locator(".paper"), host.locator("figure canvas").last
+    seen = [answer.evaluate("one => one.toDataURL()")]
+
+    def changed() -> bool:
+        seen.append(answer.evaluate("one => one.toDataURL()"))
+        return seen[-1] != seen[-2]
+
+    host.get_by_role("button").nth(3).click()
+    assert changed()
+    host.get_by_role("button", name="Clear").click()
+    paper.scroll_into_view_if_needed()
+    box = paper.bounding_box()
+    at = [
+        (box["x"] + a * box["width"], box["y"] + b * box["height"])
+        for a, b in ((0.6, 0.2), (0.4, 0.8))
+    ]
+    page.mouse.move(*at[0])
+    page.mouse.down()
+    page.mouse.move(*at[1], steps=5)
+    page.mouse.up()
+    assert changed()
+    paper.focus()
+    page.keyboard.press("Space")
+    for _ in range(6):
+        page.keyboard.press("ArrowRight")
+    assert changed()
 
 
 @pytest.mark.parametrize("name, model, kind", LIVE)

@@ -98,7 +98,7 @@ def test_a_model_goes_from_images_to_codes_and_back(name):
     model, recipe = weights.load(name), weights.card(name)["recipe"]
     x = np.random.default_rng(0).random((3, *model.encoder.input_shape[1:]), "float32")
     z = model.encode(x)
-    assert z.shape == (3, recipe["code_dim"])
+    assert z.reshape(3, -1).shape == (3, recipe["code_dim"])
     np.testing.assert_array_equal(model.reconstruct(x), model.decode(z))
     model.compile("adam", make_weights.loss_of(recipe))  # it can be trained further
     assert math.isfinite(model.fit(x, verbose=0).history["loss"][0])
@@ -148,6 +148,7 @@ def test_what_the_lessons_say_of_them():
 
     assert measured("mnist_2d") <= 25.5 and measured("mnist_2d", "neighbour_error") <= 0.12
     assert measured("mnist_judge", "error") <= 0.01
+    assert measured("mnist_denoiser", "denoised_0.5") >= 20.5
     assert measured("mnist_8d") <= 9.6 and measured("mnist_30d") <= 2.86
 
 
@@ -202,6 +203,24 @@ def test_halves_may_differ_and_an_encoder_drop_units():
     assert np.asarray(decoder(np.full((1, 2), 99, "float32"))).min() < 0, "logits"
 
 
+def test_a_denoiser_learns_from_noise_of_any_strength_and_is_kept_without_it():
+    zeros = np.zeros((1000, 32, 32, 1), "float32")
+    noise = np.asarray(make_weights.NoiseOfAnyStrength(0.8, seed=0)(zeros, training=True))
+    strengths = np.sort(np.sqrt(np.square(noise).mean(axis=(1, 2, 3))))
+    np.testing.assert_allclose(strengths, np.linspace(0, 0.8, 1000), atol=0.1)
+    assert abs(noise.mean()) < 0.01
+    more = {"parts": "hourglass", "sizes": [3, 5], "noise": 0.8, "batch_size": 10}
+    plan = {**TINY, "recipe": TINY["recipe"] | more}
+    split = SimpleNamespace(x=np.random.default_rng(0).random((20, 12, 8, 1), "float32"))
+    images = SimpleNamespace(train=split, valid=split, test=split, image_shape=(12, 8, 1))
+    model = make_weights.train(plan, images)
+    assert model.corruption is None and model.encode(split.x).shape == (20, 3, 2, 5)
+    found = make_weights.of_autoencoder(model, images, plan)
+    assert abs(found["noisy_0.25"][0] - 13) < 1, "about 20 log10(1 / 0.25), clipped"
+    assert found["noisy_0.75"][0] < found["noisy_0.5"][0] < found["noisy_0.25"][0]
+    assert found["denoised_0.5"][0] > found["noisy_0.75"][0]
+
+
 def test_a_packed_model_is_the_model_without_its_optimiser(make_parts, tmp_path):
     model = aelib.autoencoder.Autoencoder(*make_parts())
     model.compile("adam", aelib.losses.BernoulliCrossEntropy(from_logits=True))
@@ -235,6 +254,7 @@ def test_models_are_chosen_by_name_and_made_when_they_are_not_there(monkeypatch)
     assert call().exit_code == 0 and [name for name, *_ in made] == [
         "mnist_8d",
         "mnist_30d",
+        "mnist_denoiser",
         "mnist_vae_2d",
         "mnist_vae_20d",
         "faces_64",

@@ -27,6 +27,7 @@ from aelib import data, losses, metrics, recipes
 from aelib._files import write_whole
 from aelib.autoencoder import Autoencoder
 from aelib.data import faces
+from aelib.denoising import GaussianCorruption
 from aelib.variational import VariationalAutoencoder
 
 FOLDER = Path(aelib.__file__).with_name("weights")
@@ -76,6 +77,23 @@ RECIPES: dict[str, dict[str, Any]] = {
             "epochs": 30,
             "batch_size": 128,
             "peak": 2e-3,
+        },
+    },
+    "mnist_denoiser": {
+        "about": "Takes Gaussian noise off MNIST's digits, of any standard deviation up to 0.8.",
+        "lesson": "06_denoising",
+        "dataset": "mnist",
+        "recipe": {
+            "parts": "hourglass",
+            "sizes": [32, 64],
+            "code_dim": 7 * 7 * 64,
+            "noise": 0.8,
+            "noise_of": "each training image: a standard deviation, uniform from 0 to this",
+            "activation": "gelu",
+            "epochs": 24,
+            "batch_size": 128,
+            "peak": 5e-3,
+            "bits": 8,
         },
     },
     "mnist_vae_2d": {
@@ -160,6 +178,15 @@ for plan in RECIPES.values():
 TEST_SEED = 1  # of the people whom no model has seen
 
 
+class NoiseOfAnyStrength(GaussianCorruption):
+    """Gaussian noise, for each image of a standard deviation drawn between 0 and `stddev`."""
+
+    def corrupt(self, x):
+        shape = (keras.ops.shape(x)[0], *(1 for _ in x.shape[1:]))
+        strength = keras.random.uniform(shape, maxval=self.stddev, seed=self.seed_generator)
+        return x + strength * keras.random.normal(keras.ops.shape(x), seed=self.seed_generator)
+
+
 def load(plan: dict[str, Any], trained_on: bool = True) -> data.Dataset:
     """The images that a recipe is trained, chosen and measured on."""
     recipe = plan["recipe"]
@@ -177,6 +204,8 @@ def load(plan: dict[str, Any], trained_on: bool = True) -> data.Dataset:
 def parts(recipe: dict[str, Any], shape: tuple[int, ...]) -> tuple[Any, Any]:
     """Encoder and decoder; those of "map" are written out in lesson 00."""
     activation, code_dim = recipe["activation"], recipe["code_dim"]
+    if recipe["parts"] == "hourglass":
+        return hourglass(recipe, shape)
     if recipe["parts"] != "map":
         make = {"dense": recipes.dense, "convolutional": recipes.convolutional}[recipe["parts"]]
         options = {"activation": activation, "output_activation": "sigmoid"}
@@ -193,6 +222,21 @@ def parts(recipe: dict[str, Any], shape: tuple[int, ...]) -> tuple[Any, Any]:
     pixels = [layers.Dense(math.prod(shape), "sigmoid"), layers.Reshape(shape)]
     encoder = keras.Sequential([keras.Input(shape), layers.Flatten(), *down, *code])
     return encoder, keras.Sequential([keras.Input((code_dim,)), *up, *pixels])
+
+
+def hourglass(recipe: dict[str, Any], shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """Convolutions that halve height and width and leave the code an image of many channels.
+
+    Between them and their mirror image are two of 3 x 3, so that each pixel sees most of the image.
+    """
+    *_, last = sizes = recipe["sizes"]
+    common = {"padding": "same", "activation": recipe["activation"]}
+    down = [layers.Conv2D(width, 4, 2, **common) for width in sizes]
+    up = [layers.Conv2DTranspose(width, 4, 2, **common) for width in sizes[-2::-1]]
+    pixels = layers.Conv2DTranspose(shape[-1], 4, 2, "same", activation="sigmoid")
+    encoder = keras.Sequential([keras.Input(shape), *down, layers.Conv2D(last, 3, **common)])
+    code = keras.Input(encoder.output_shape[1:])
+    return encoder, keras.Sequential([code, layers.Conv2D(last, 3, **common), *up, pixels])
 
 
 def dropping(encoder: keras.Sequential, rate: float) -> keras.Sequential:
@@ -234,17 +278,21 @@ def train(plan: dict[str, Any], images: data.Dataset) -> keras.Model:
         recipes.fit(model, x, loss, y=images.train.y, verbose=2, **budget)
         return model
     halves = parts(recipe, images.image_shape)
-    model = (
-        VariationalAutoencoder(*halves, beta=recipe["beta"])
-        if "beta" in recipe
-        else Autoencoder(*halves)
-    )
-    bias = model.decoder.layers[-2].bias
+    if "beta" in recipe:
+        model = VariationalAutoencoder(*halves, beta=recipe["beta"])
+    else:
+        noise = NoiseOfAnyStrength(recipe["noise"], recipe["seed"]) if "noise" in recipe else None
+        model = Autoencoder(*halves, noise)
+    bias = [layer for layer in model.decoder.layers if layer.weights][-1].bias
     mean = x.mean(axis=0).reshape(-1, bias.shape[0]).mean(axis=0).clip(1e-3, 1 - 1e-3)
     bias.assign(np.log(mean / (1 - mean)))
     recipes.fit(model, x, loss, verbose=2, **budget)
     model.evaluate(images.valid.x, verbose=2)  # what a recipe is chosen on
-    return model
+    if "noise" not in recipe:
+        return model
+    clean = Autoencoder(*halves)
+    clean.build((None, *images.image_shape))
+    return clean
 
 
 def packed(model: keras.Model, bits: int = 16) -> bytes:
@@ -305,6 +353,11 @@ def of_autoencoder(model: Any, images: data.Dataset, plan: dict[str, Any]) -> di
             "negative_elbo": (bound["reconstruction"] + bound["kl"], nats),
             "kl": (bound["kl"], nats),
         }
+    for stddev in (0.25, 0.5, 0.75) if "noise" in plan["recipe"] else ():
+        noisy = x + stddev * np.random.default_rng(TEST_SEED).standard_normal(x.shape, "float32")
+        for name, image in (("noisy", noisy), ("denoised", model.reconstruct(noisy))):
+            value = metrics.psnr(x, image).mean(dtype="float64")
+            found[f"{name}_{stddev}"] = (value, "dB: peak signal-to-noise, mean over test images")
     if z.shape[1] == 2:
         few, k = slice(2_000), 12
         flat, codes = x[few].reshape(len(x[few]), -1), z[few]
