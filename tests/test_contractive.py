@@ -334,6 +334,18 @@ def test_the_loss_is_reconstruction_plus_weighted_penalty(images):
             np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
+def test_weights_weigh_the_error_and_not_the_penalty(images):
+    made = model(weight=0.5)
+    penalty = float(ops.mean(jacobian_penalty(made.encoder, images)))
+    errors = (images - made.reconstruct(images)) ** 2
+    for shape in (images.shape, (40, 1, 1, 1)):  # a weight per pixel, one per image
+        weights = np.random.default_rng(2).random(shape)
+        given = weights.ravel() if shape[1] == 1 else weights
+        shown = made.evaluate(images, sample_weight=given, verbose=0, return_dict=True)
+        expected = (errors * weights).sum() / 40 + 0.5 * penalty
+        assert shown == pytest.approx({"loss": expected, "contraction": penalty}, rel=1e-5)
+
+
 def test_layer_and_model_train_alike(images):
     """The closed form as a layer and the Jacobian in the model: the same steps."""
     ours = model(weight=0.3, learning_rate=0.01)

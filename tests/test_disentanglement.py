@@ -224,6 +224,18 @@ def test_seeds_repeat_and_votes_are_drawn_anew():
     assert vote_score(noisy, images=5) != vote_score(noisy, seed=1, images=5)
 
 
+def test_the_least_that_each_takes():
+    """Two rows, two factors, two votes, one tree, forty images: the ends of what is allowed."""
+    ends = [[0.0], [1.0]]  # a line through two points
+    assert sap(ends, ends) == mutual_information_gap(ends, ends) == 1
+    v = np.random.default_rng(0).uniform(-1, 1, (40, 2))
+    score = dci(v, v, trees=1)
+    assert score.disentanglement > 0.5 and score.completeness > 0.5
+    hold = lambda factor, rng: v[:20] * [factor != 0, factor != 1]  # noqa: E731
+    assert factor_vae_score(hold, 2) == 1
+    assert factor_vae_score(hold, 2, votes=2) in (0, 1)
+
+
 # What is refused
 
 
@@ -242,8 +254,9 @@ def test_arrays_that_are_none_are_refused(factors):
         with pytest.raises(ValueError, match="Received: factors constant in column 1"):
             metric(factors, factors * [1, 0, 1])
     for bad in (factors[:, :1], factors[:39]):
-        with pytest.raises(ValueError, match="Received: codes.shape="):
-            dci(bad, factors[: len(bad)])
+        for codes, known in ((bad, factors[: len(bad)]), (factors[: len(bad)], bad)):
+            with pytest.raises(ValueError, match="Received: codes.shape=.* factors.shape="):
+                dci(codes, known)
 
 
 def test_arguments_that_are_none_are_refused(factors):

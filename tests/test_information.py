@@ -271,9 +271,33 @@ def test_each_type_has_its_own_tolerance():
             p[2] = 0.5 + sign * 4 * error
             with pytest.raises(ValueError, match="`p` must sum to 1. Received: p with sum"):
                 entropy(p)
+    # Counts are no probabilities: whole numbers are not rounded at all.
+    for p in ([1, 1], [True, True]):
+        with pytest.raises(ValueError, match="p with sum 2"):
+            entropy(p)
     # A float64 array may hold what a network computed in float32, and no less.
     with pytest.raises(ValueError, match="p with sum 0.99956"):
         entropy(np.array([0.5, 0.49956]))
+
+
+def test_the_tolerance_of_a_half_precision_sum_is_two_roundings():
+    """A softmax divides rounded numbers by their rounded sum. Its sum may be off by 2 eps."""
+    for dtype, eps in ((np.float16, 2.0**-10), (ml_dtypes.bfloat16, 2.0**-7)):
+        for sign in (-1, 1):
+            entropy(np.array([0.5, 0.5 + sign * 2 * eps], dtype))
+            with pytest.raises(ValueError, match="Received: p with sum"):
+                entropy(np.array([0.5, 0.5 + sign * 2.5 * eps], dtype))
+
+
+def test_many_rare_outcomes_are_each_rounded_by_half_the_smallest_number():
+    """In float16 each of 300,000 outcomes of 2^-25 is rounded up to 2^-24: 0.009 too much."""
+    smallest, count = 2.0**-24, 300_000
+    p = np.full(count, smallest, "float16")
+    p[0] = 1 - count * smallest / 2
+    assert entropy(p) > 0
+    p[1:] = 2 * smallest
+    with pytest.raises(ValueError, match="p with sum 1.02"):
+        entropy(p)
 
 
 def test_pixels_and_gaussians_may_be_of_half_precision():
@@ -327,6 +351,7 @@ BAD_CALLS = {
         "std_q with 1 NaN or infinite",
     ),
     "mean NaN": (lambda: gaussian_kl(np.nan, 1.0), "mean_p with 1 NaN"),
+    "other mean NaN": (lambda: gaussian_kl(0.0, 1.0, np.nan), "mean_q with 1 NaN"),
     "Gaussian shapes": (
         lambda: gaussian_kl(np.zeros(2), np.ones(3)),
         r"mean_p.shape=\(2,\), std_p.shape=\(3,\)",

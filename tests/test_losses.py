@@ -1,8 +1,12 @@
 """Losses against their formulas, written out in NumPy, and against what is known of them."""
 
+import math
+import re
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy import stats
 
 from aelib import losses
@@ -115,6 +119,25 @@ class TestEveryLoss:
         assert loss(x, x_hat).dtype == "float32"
         assert np.isfinite(float(loss(x, x_hat)))
 
+    def test_weights_leave_it_a_number_of_its_own_type(self, loss, pair):
+        x, x_hat = (array.astype("float16") for array in pair)
+        ones = np.ones_like(x)
+        np.testing.assert_allclose(loss(x, x_hat, ones), loss(x, x_hat), rtol=1e-6)
+        assert loss(x, x_hat, ones).dtype == "float32"
+        double = type(loss).from_config({**loss.get_config(), "dtype": "float64"})
+        assert double(*pair, np.ones_like(pair[0])).dtype == double(*pair).dtype == "float64"
+
+    def test_it_is_reduced_and_named_as_any_loss_of_keras(self, loss, pair):
+        """With and without weights: the sum over 40 images is 40 times their mean."""
+        config = loss.get_config()
+        total = type(loss).from_config({**config, "name": "total", "reduction": "sum"})
+        assert total.name == "total"
+        for weights in (None, np.ones_like(pair[0])):
+            mean = float(loss(*pair, weights))
+            np.testing.assert_allclose(float(total(*pair, weights)), 40 * mean, rtol=1e-6)
+        words = re.sub("([A-Z])", r"_\1", type(loss).__name__).lower().strip("_")
+        assert config["name"] == words, "metrics and files show the class's name"
+
     def test_its_config_makes_it_again(self, loss, pair):
         again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
         assert type(again) is type(loss)
@@ -126,10 +149,24 @@ class TestEveryLoss:
             loss(x, x_hat.reshape(40, -1))
 
 
-def test_targets_of_the_bernoulli_loss_lie_between_0_and_1(pair):
+@pytest.mark.parametrize("moved", [-0.5, 0.5])
+def test_targets_of_the_bernoulli_loss_lie_between_0_and_1(pair, moved):
     x, x_hat = pair
-    with pytest.raises(ValueError, match=r"Received: y_true between -0\.\d+ and"):
-        losses.BernoulliCrossEntropy()(x - 0.5, x_hat)
+    with pytest.raises(ValueError, match=r"Received: y_true between -?[01]?\.\d+ and [01]?\.\d+$"):
+        losses.BernoulliCrossEntropy()(x + moved, x_hat)
+
+
+def test_a_sure_and_wrong_probability_costs_a_finite_number():
+    """That of 1e-7: -log 1e-7 = 16.1 nats; a sure and right one costs nothing."""
+    loss = losses.BernoulliCrossEntropy(from_logits=False)
+    x, x_hat = np.array([[0.0], [1.0], [0.0], [1.0]]), np.array([[1.0], [0.0], [0.0], [1.0]])
+    wrong = -math.log(1e-7)
+    np.testing.assert_allclose(numbers(loss, x, x_hat), [wrong, wrong, 0, 0], atol=1e-6)
+
+
+def test_a_standard_deviation_is_1_unless_it_is_given(pair):
+    default, one = losses.GaussianNegativeLogLikelihood(), losses.GaussianNegativeLogLikelihood(1.0)
+    np.testing.assert_array_equal(numbers(default, *pair), numbers(one, *pair))
 
 
 @pytest.mark.parametrize("stddev", [0, -1.0, float("inf"), float("nan"), "1", None, True])
@@ -152,13 +189,37 @@ def test_a_pixel_of_weight_zero_is_missing(images, from_logits):
     rng = np.random.default_rng(1)
     weights = (rng.random(images.shape) < 0.5).astype("float32")
     x_hat = rng.random(images.shape).astype("float32")
-    seen = [
-        loss.call(y[None], p[None])
-        for y, p in zip(images.reshape(-1, 1), x_hat.reshape(-1, 1), strict=True)
-    ]
+    seen = loss.call(images.reshape(-1, 1), x_hat.reshape(-1, 1))  # every pixel an image
     expected = (np.ravel(seen) * weights.ravel()).sum() / 40
     np.testing.assert_allclose(loss(images, x_hat, weights), expected, rtol=1e-5)
     other = np.where(weights > 0, images, 1 - images)
     np.testing.assert_allclose(loss(other, x_hat, weights), expected, rtol=1e-5)
     doubled = loss(images, x_hat, 2 * np.ones_like(images))
     np.testing.assert_allclose(doubled, 2 * loss(images, x_hat), rtol=1e-5)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3, 4])
+def test_a_weight_belongs_to_an_image_a_row_or_a_pixel(images, rank):
+    rng = np.random.default_rng(1)
+    x_hat, weights = rng.random(images.shape), rng.random(images.shape[:rank])
+    spread = weights.reshape(*weights.shape, *[1] * (4 - rank))
+    expected = ((images - x_hat) ** 2 * spread).sum() / 40
+    np.testing.assert_allclose(losses.SquaredError()(images, x_hat, weights), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(39, 12), (40, 10), (40, 12, 11), (40, 12, 10, 2)])
+def test_weights_of_another_shape_are_refused(images, shape):
+    with pytest.raises(ValueError, match=r"Received: sample_weight.shape=.* y_true.shape=\(40, 12"):
+        losses.SquaredError()(images, images, np.ones(shape))
+
+
+def test_a_mask_hides_images_and_counts_beside_weights(images):
+    """The sum is never rescaled: the mean is over all images, the hidden ones too."""
+    x_hat, seen = tf.zeros_like(images), np.arange(40) % 4 > 0
+    x_hat._keras_mask = tf.constant(seen)
+    errors = (images**2).sum(axis=(1, 2, 3))
+    loss = losses.SquaredError()
+    np.testing.assert_allclose(loss(images, x_hat), (errors * seen).sum() / 40, rtol=1e-5)
+    weights = np.arange(40) / 40
+    expected = (errors * seen * weights).sum() / 40
+    np.testing.assert_allclose(loss(images, x_hat, weights), expected, rtol=1e-5)

@@ -125,6 +125,29 @@ class TestKL:
             z = np.full((5, 8), value, "float32")
             assert 1 < cost(KLSparsity(0.1, 1.0), z) < 8 * 17
 
+    def test_one_image_is_a_batch_and_none_costs_nothing(self, codes):
+        """A replica may be left without images: the moving average then stays as it is."""
+        one = 2 * bernoulli_kl(0.1, codes[0].astype("float64")).sum()
+        for momentum in (0.0, 0.9):
+            layer = KLSparsity(0.1, 2.0, momentum)
+            assert cost(layer, codes[:1], training=True) == pytest.approx(one, rel=1e-5)
+            before = [weight.numpy() for weight in layer.weights]
+            assert cost(layer, codes[:0], training=True) == 0
+            for a, b in zip(before, layer.weights, strict=True):
+                np.testing.assert_array_equal(a, b)
+
+    @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+    def test_its_mean_and_its_moving_average_are_float32_in_half_precision(self, codes, policy):
+        """3,000 activations of 0.001 are 3, which float16 and bfloat16 cannot sum."""
+        z = np.full((3000, 8), 1e-3)
+        m = float(tf.cast(tf.cast(1e-3, policy[6:]), "float32"))
+        for momentum in (0.0, 0.9):
+            layer = KLSparsity(0.1, 1.0, momentum, dtype=policy)
+            for _ in range(2):
+                given = cost(layer, z, training=True)
+                assert given == pytest.approx(8 * bernoulli_kl(0.1, m), rel=1e-4)
+            assert all(weight.dtype == "float32" for weight in layer.weights)
+
     @pytest.mark.parametrize(("momentum", "shrinks"), [(0.0, 1), (0.9, 19)])
     def test_its_bias_on_small_batches_and_how_the_moving_average_shrinks_it(
         self, momentum, shrinks
@@ -190,6 +213,13 @@ class TestK:
         z = codes - 0.5
         least = np.sort(z, axis=1)[:, -k][:, None]
         np.testing.assert_array_equal(KSparse(k)(z), np.where(z >= least, z, 0))
+
+    def test_each_place_of_a_code_with_places_keeps_its_own_k(self, codes):
+        z = codes.reshape(10, 8, 4)  # more places than units
+        places = KSparse(3)(z.reshape(80, 4))
+        np.testing.assert_array_equal(KSparse(3)(z), np.reshape(places, z.shape))
+        with pytest.raises(ValueError, match="from 1 to 4. Received: k=5"):
+            KSparse(5)(z)
 
     @pytest.mark.parametrize("jit_compile", [False, True])
     @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
