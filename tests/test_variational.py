@@ -363,6 +363,7 @@ def test_evaluation_noise_is_fixed_and_the_same_in_batches_of_any_size(make_mode
     batches = tf.data.Dataset.from_tensor_slices(images).batch(9)
     np.testing.assert_allclose(model.evaluate(batches, verbose=0), first, rtol=1e-5)
     elbo = model.elbo(images)
+    np.testing.assert_allclose(model.elbo(images.astype("float64")), elbo, rtol=1e-5)
     np.testing.assert_allclose(model.elbo(images[:11]), elbo[:11], rtol=1e-5)
     np.testing.assert_array_equal(model.elbo(images), elbo)
 
@@ -428,6 +429,41 @@ def test_a_target_of_its_own_and_the_output_of_users_metrics(make_model, make_pa
     assert a.keys() == {"loss", "reconstruction", "kl", "mse"} and a["mse"] > 0
     assert a["kl"] == b["kl"] and a["reconstruction"] != b["reconstruction"]
     assert b == model.evaluate(noisy, verbose=0, return_dict=True)
+
+
+def test_a_step_of_your_own_gets_the_whole_loss(make_model, images):
+    """`compute_loss` draws, decodes and adds the KL itself; training noise is what it takes."""
+    model = make_model(beta=0.5, samples=3)
+    x, noisy = tf.constant(images), tf.constant(images[::-1])
+    shown = model.evaluate(images, batch_size=40, verbose=0)[0]
+    fresh = [make_model(beta=0.5, samples=3) for _ in range(2)]
+    np.testing.assert_allclose(fresh[0].compute_loss(x, training=False), shown, rtol=1e-6)
+    other = model.evaluate(images[::-1], images, batch_size=40, verbose=0)[0]
+    np.testing.assert_allclose(fresh[1].compute_loss(noisy, x, training=False), other, rtol=1e-6)
+    drawn = [float(model.compute_loss(x)) for _ in range(3)]
+    assert len(set(drawn)) == 3
+    np.testing.assert_allclose(drawn, shown, rtol=0.05)
+
+
+def test_steps_that_the_decoder_masks_weigh_nothing():
+    """Series of different lengths: the decoder is told where each ends."""
+    x = np.random.default_rng(0).random((10, 5, 3)).astype("float32")
+    steps = (np.arange(5) < 1 + np.arange(10)[:, None] % 5).astype("float32")[..., None]
+    keras.utils.set_random_seed(0)
+    series, told, z, again = (keras.Input(shape) for shape in ((5, 3), (5, 1), (2,), (5, 1)))
+    h = layers.Dense(4)(layers.Flatten()(series))
+    codes = layers.Masking()(layers.Multiply()([layers.RepeatVector(5)(z), again]))  # 0 is hidden
+    halves = (
+        keras.Model([series, told], [h, told]),
+        keras.Model([z, again], layers.Dense(3)(codes)),
+    )
+    model = VariationalAutoencoder(*halves, samples=2)
+    model.compile("sgd", BernoulliCrossEntropy())
+    shown = model.evaluate([x, steps], x, verbose=0, return_dict=True)
+    drawn = model(variational._Batch([tf.constant(x), tf.constant(steps)], tf.constant(0, "int64")))
+    x_hat, target = drawn.x_hat.numpy(), np.repeat(x, 2, axis=0)
+    nats = (np.logaddexp(0, x_hat) - x_hat * target) * np.repeat(steps, 2, axis=0)
+    np.testing.assert_allclose(shown["reconstruction"], nats.sum() / 20, rtol=1e-5)
 
 
 # Binarisation
@@ -526,6 +562,8 @@ def test_active_units_are_those_whose_mean_varies(make_model, images):
     assert model.active_units(images, threshold=spread[1:].mean()) == 1
     assert model.active_units(images, threshold=0.5 * spread[1]) == 2
     assert model.active_units(images, 100.0) == 0
+    two = model.encode(images[:2])
+    assert model.active_units(images[:2], 0.0) == (two[0] != two[1]).sum() == 2
 
 
 def test_a_code_with_places_and_an_encoder_without_input_shape(images):
