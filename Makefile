@@ -16,7 +16,7 @@ NAMED = $(wildcard notebooks/$(NAME).ipynb notebooks/solutions/$(NAME).ipynb stu
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test lint digits lessons lesson names units lab full margins render weights evidence \
-  site bench test-colab test-newest wheel release-models lock stamp
+  site bench test-colab test-newest mutants wheel release-models lock stamp
 .NOTPARALLEL:
 
 help:  ## this list
@@ -104,6 +104,11 @@ test-newest:  ## the same under the newest TensorFlow and Keras, installed afres
 	$(PYTHON) -m venv --clear $(NEWEST_VENV)
 	$(NEWEST_VENV)/bin/pip install -q -e '.[test]'
 	$(NEWEST_VENV)/bin/pytest tests --ignore=tests/runner
+
+# CONTRIBUTING.md has what it found. Some hours; with SAMPLE=60 a part of the changes.
+mutants: $(VENV)/installed  ## how many small changes to the mathematical modules the tests notice
+	$(BIN)/pip install -q -e '.[mutation]'
+	$(ONE_CORE) $(BIN)/python tools/mutants.py $(if $(SAMPLE),--sample $(SAMPLE))
 
 # With TAG, as in a release, the tag must name the version.
 wheel:  ## wheel and source archive in dist/: make wheel [TAG=v0.2.0]

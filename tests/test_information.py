@@ -318,6 +318,7 @@ BAD_CALLS = {
     "empty": (lambda: entropy([]), r"p.shape=\(0,\)"),
     "one number": (lambda: entropy(1.0), r"p.shape=\(\)"),
     "no numbers": (lambda: entropy(["heads", "tails"]), "p.dtype=<U5"),
+    "p of two not normalised": (lambda: kl_divergence([0.5, 0.6], [0.5, 0.5]), "p with sum 1.1"),
     "q not normalised": (lambda: cross_entropy([0.5, 0.5], [0.5, 0.6]), "q with sum 1.1"),
     "q negative": (lambda: kl_divergence([0.5, 0.5], [-0.5, 1.5]), "q with -0.5"),
     "lengths": (

@@ -14,6 +14,7 @@ outside functions meets all tests of the module.
 import argparse
 import ast
 import difflib
+import gc
 import importlib.util
 import json
 import multiprocessing
@@ -26,60 +27,68 @@ import time
 from pathlib import Path
 
 import pytest
+from mutmut.mutation.file_mutation import create_mutations
 from scipy import stats
 
 ROOT = Path(__file__).parents[1]
-TESTS = {
-    "losses": ["losses", "uses"],
-    "information": ["information"],
-    "sparse": ["sparse", "uses"],
-    "contractive": ["contractive", "uses"],
-    "variational": ["variational", "uses"],
-    "disentanglement": ["disentanglement"],
-}
+PLAIN = ("information", "disentanglement")  # their tests are in the file of their name
+IN_KERAS = ("losses", "sparse", "contractive", "variational")  # and in tests/test_uses.py
 HOUR = 3600
+# Neither of them changes a result, and collecting garbage takes longer than most tests.
+PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:unraisableexception"]
 
 
 class Notes:
-    """Writes down how long each test takes, and the lines of the functions that it calls."""
+    """Notes how long each test takes, and the first lines of the functions that it calls."""
 
-    def __init__(self, called: set[int]):
-        self.called, self.tests = called, {}
+    def __init__(self, module: str, path: Path):
+        self.module, self.path, self.tests = f"aelib.{module}", path, {}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):
-        self.called.clear()
+        called = sys.modules[self.module]._called
+        called.clear()
         start = time.process_time()
         done = yield
-        self.tests[item.nodeid] = time.process_time() - start, sorted(self.called)
+        self.tests[item.nodeid] = time.process_time() - start, sorted(called)
         return done
 
+    def pytest_sessionfinish(self):
+        self.path.write_text(json.dumps(self.tests), encoding="utf-8")
 
-def functions(text: str) -> list[ast.FunctionDef]:
-    return [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+
+class Order:
+    """Runs the tests that have seconds, the quickest first."""
+
+    def __init__(self, seconds: dict[str, float]):
+        self.seconds = seconds
+
+    def pytest_collection_modifyitems(self, items):
+        chosen = [item for item in items if item.nodeid in self.seconds]
+        items[:] = sorted(chosen, key=lambda item: self.seconds[item.nodeid])
+
+
+def functions(tree: ast.AST) -> list[ast.FunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
 
 
 def noting(text: str) -> str:
     """The module, but each function adds its first line to the set `_called`."""
     tree = ast.parse(text)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
-            node.body[:0] = ast.parse(f"_called.add({node.lineno})").body
+    for node in functions(tree):
+        node.body[:0] = ast.parse(f"_called.add({node.lineno})").body
     return f"_called = set()\n{ast.unparse(tree)}"
 
 
 def mutants(text: str, size: int | None, seed: int) -> tuple[list[str], int]:
     """The module with one change, for each that is drawn, and how many there are to draw from."""
-    from mutmut.mutation.file_mutation import create_mutations
-
     lines = set(range(1, text.count("\n") + 2))
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.If | ast.ExceptHandler) and isinstance(node.body[-1], ast.Raise):
             lines -= set(range(node.body[0].lineno, node.body[-1].end_lineno + 1))
     tree, every, *_ = create_mutations("", text, lines)
     drawn = random.Random(seed).sample(every, min(size or len(every), len(every)))
-    changed = [tree.deep_replace(m.original_node, m.mutated_node).code for m in drawn]
-    return changed, len(every)
+    return [tree.deep_replace(m.original_node, m.mutated_node).code for m in drawn], len(every)
 
 
 def difference(text: str, other: str) -> tuple[int, str]:
@@ -91,24 +100,20 @@ def difference(text: str, other: str) -> tuple[int, str]:
     return a + 1, f"{old}  ->  {new}"
 
 
-def status(folder: str, module: str, text: str, tests: list[str], seconds: float, notes="") -> int:
+def status(folder: str, module: str, text: str, files: list[str], limit: float, plugin) -> int:
     """What pytest ends with, in a fork where `aelib.module` has this text; 0 is success."""
 
     def run():
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 1), os.dup2(nothing, 2)
-        resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
+        resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit)))
         # A file of its own, since AutoGraph reads the source again, and Python keeps what it read.
         path = Path(tempfile.mkdtemp(dir=folder), f"{module}.py")
         path.write_text(text, encoding="utf-8")
         spec = importlib.util.spec_from_file_location(f"aelib.{module}", path)
-        loaded = sys.modules[f"aelib.{module}"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(loaded)
-        plugins = [Notes(loaded._called)] if notes else []
-        done = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests], plugins)
-        if notes:
-            Path(notes).write_text(json.dumps(plugins[0].tests), encoding="utf-8")
-        os._exit(done)
+        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[spec.name])
+        os._exit(pytest.main([*PYTEST, *files], [plugin]))
 
     process = multiprocessing.get_context("fork").Process(target=run)
     process.start()
@@ -120,48 +125,48 @@ def status(folder: str, module: str, text: str, tests: list[str], seconds: float
 
 def survivors(folder: str, module: str, text: str, changed: list[str]) -> int:
     """Prints the changes that no test notices, and counts them."""
-    files = [f"tests/test_{name}.py" for name in TESTS[module]]
-    notes = f"{folder}/{module}.json"
-    if ended := status(folder, module, noting(text), files, HOUR, notes):
+    files = [f"tests/test_{name}.py" for name in (module, *["uses"][: module in IN_KERAS])]
+    notes, found = Path(folder, "notes.json"), 0
+    if ended := status(folder, module, noting(text), files, HOUR, Notes(module, notes)):
         raise SystemExit(f"The tests of {module} fail as they are: pytest ended with {ended}")
-    tests = json.loads(Path(notes).read_text(encoding="utf-8"))
-    quickest = sorted(tests, key=lambda test: tests[test][0])
-    limit = 60 + 5 * sum(seconds for seconds, _ in tests.values())
-    found = 0
+    tests = json.loads(notes.read_text(encoding="utf-8"))
+    seconds = {test: taken for test, (taken, _) in tests.items()}
+    limit = 60 + 5 * sum(seconds.values())
+    if ended := status(folder, module, text, files, limit, Order(seconds)):
+        raise SystemExit(f"They fail in another order: pytest ended with {ended}")
     for other in changed:
         line, what = difference(text, other)
-        around = [n.lineno for n in functions(text) if n.lineno <= line <= n.end_lineno]
-        called = [test for test in quickest if not around or around[-1] in tests[test][1]]
-        if not called or not status(folder, module, other, called, limit):
+        around = [f.lineno for f in functions(ast.parse(text)) if f.lineno <= line <= f.end_lineno]
+        met = {t: seconds[t] for t in tests if not around or around[-1] in tests[t][1]}
+        files = sorted({test.split("::")[0] for test in met})
+        if not met or status(folder, module, other, files, limit, Order(met)) in (0, 5):
             found += 1
-            print(f"{module}:{line}: {what}{'' if called else '  (never called)'}", flush=True)
+            print(f"{module}:{line}: {what}{'' if met else '  (never called)'}", flush=True)
     return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("modules", nargs="*", metavar="MODULE", default=list(TESTS))
-    parser.add_argument("--sample", type=int, help="how many changes of a module; all by default")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    if unknown := set(arguments.modules) - set(TESTS):
-        parser.error(f"MODULE must be one of {', '.join(TESTS)}. Received: {', '.join(unknown)}")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("modules", nargs="*", metavar="MODULE", default=[*PLAIN, *IN_KERAS])
+    parser.add_argument("--sample", type=int, help="how many changes of each module")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    given = parser.parse_args()
     os.chdir(ROOT)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     sys.path.insert(0, str(ROOT))
-    from aelib._quiet import import_tensorflow
+    from aelib._quiet import import_quietly
 
-    import_tensorflow()
     for name in ("keras", "sklearn.ensemble", "sklearn.metrics"):
-        importlib.import_module(name)
-    for module in arguments.modules:
-        text = (ROOT / "aelib" / f"{module}.py").read_text(encoding="utf-8")
-        changed, count = mutants(text, arguments.sample, arguments.seed)
+        import_quietly(name)
+    gc.freeze()  # what is shared with the forks
+    for module in given.modules:
+        text = Path("aelib", f"{module}.py").read_text(encoding="utf-8")
+        changed, count = mutants(text, given.sample, given.seed)
         with tempfile.TemporaryDirectory() as folder:
             killed = len(changed) - survivors(folder, module, text, changed)
         low, high = stats.binomtest(killed, len(changed)).proportion_ci(method="wilson")
-        print(f"{module}: {killed} of {len(changed)} noticed, {killed / len(changed):.1%}", end="")
-        whole = len(changed) == count
-        print("" if whole else f" ({low:.0%} to {high:.0%} of all {count})", flush=True)
+        of = f"; {low:.1%} to {high:.1%} of all {count}" if len(changed) < count else ""
+        print(f"{module}: {killed} of {len(changed)} noticed, {killed / len(changed):.1%}{of}")
 
 
 if __name__ == "__main__":
