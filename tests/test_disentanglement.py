@@ -213,6 +213,7 @@ def test_the_factor_vae_score_is_that_of_votes_counted_otherwise():
 def test_variances_are_relative_and_constant_codes_are_left_out():
     scaled = vote_score(lambda v, rng: v * [1, 100, 10])
     assert scaled == 1
+    assert vote_score(lambda v, rng: 1e-9 * v) == 1  # small, and not constant
     # A fourth code that is one number, but for the last digits of a float.
     nearly = lambda v, rng: np.concatenate([v, 7 + 1e-9 * v[:, :1]], axis=1)  # noqa: E731
     assert vote_score(nearly) == 1 and vote_score(lambda v, rng: nearly(v, rng)[:, 3:]) == 0
