@@ -213,6 +213,16 @@ def test_weights_of_another_shape_are_refused(images, shape):
         losses.SquaredError()(images, images, np.ones(shape))
 
 
+def test_sizes_may_be_unknown_while_a_graph_is_traced(images):
+    """The batch, an axis, and the rank of the weights: the graph runs on what then comes."""
+    x, weights = tf.TensorSpec([None, None, 10, 1]), tf.TensorSpec(None)
+    graph = tf.function(losses.SquaredError(), input_signature=[x, x, weights])
+    for shape in ((40,), (40, 12), (40, 12, 10, 1)):
+        given = np.random.default_rng(1).random(shape, "float32")
+        expected = losses.SquaredError()(images, images[::-1], given)
+        np.testing.assert_allclose(graph(images, images[::-1], given), expected, rtol=1e-5)
+
+
 def test_a_mask_hides_images_and_counts_beside_weights(images):
     """The sum is never rescaled: the mean is over all images, the hidden ones too."""
     x_hat, seen = tf.zeros_like(images), np.arange(40) % 4 > 0

@@ -7,8 +7,8 @@ Annotations, docstrings, decorated functions and what leads to a `raise`, its te
 are. `--sample` draws some of a module's changes, `--seed` says which; without it all are tried.
 
 TensorFlow starts once, and each change is tried in a fork of that process: this needs POSIX. A
-change meets the tests that call the function it is in, the quickest first, until one fails. One
-outside functions meets all tests of the module.
+change meets those tests of the module that call the function it is in, the quickest first, until
+one fails; a change outside functions meets them all.
 """
 
 import argparse
@@ -31,8 +31,7 @@ from mutmut.mutation.file_mutation import create_mutations
 from scipy import stats
 
 ROOT = Path(__file__).parents[1]
-PLAIN = ("information", "disentanglement")  # their tests are in the file of their name
-IN_KERAS = ("losses", "sparse", "contractive", "variational")  # and in tests/test_uses.py
+MODULES = ["losses", "information", "sparse", "contractive", "variational", "disentanglement"]
 HOUR = 3600
 # Neither of them changes a result, and collecting garbage takes longer than most tests.
 PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:unraisableexception"]
@@ -100,7 +99,7 @@ def difference(text: str, other: str) -> tuple[int, str]:
     return a + 1, f"{old}  ->  {new}"
 
 
-def status(folder: str, module: str, text: str, files: list[str], limit: float, plugin) -> int:
+def status(folder: str, module: str, text: str, limit: float, plugin: Notes | Order) -> int:
     """What pytest ends with, in a fork where `aelib.module` has this text; 0 is success."""
 
     def run():
@@ -113,7 +112,7 @@ def status(folder: str, module: str, text: str, files: list[str], limit: float, 
         spec = importlib.util.spec_from_file_location(f"aelib.{module}", path)
         sys.modules[spec.name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[spec.name])
-        os._exit(pytest.main([*PYTEST, *files], [plugin]))
+        os._exit(pytest.main([*PYTEST, f"tests/test_{module}.py"], [plugin]))
 
     process = multiprocessing.get_context("fork").Process(target=run)
     process.start()
@@ -125,21 +124,19 @@ def status(folder: str, module: str, text: str, files: list[str], limit: float, 
 
 def survivors(folder: str, module: str, text: str, changed: list[str]) -> int:
     """Prints the changes that no test notices, and counts them."""
-    files = [f"tests/test_{name}.py" for name in (module, *["uses"][: module in IN_KERAS])]
     notes, found = Path(folder, "notes.json"), 0
-    if ended := status(folder, module, noting(text), files, HOUR, Notes(module, notes)):
+    if ended := status(folder, module, noting(text), HOUR, Notes(module, notes)):
         raise SystemExit(f"The tests of {module} fail as they are: pytest ended with {ended}")
     tests = json.loads(notes.read_text(encoding="utf-8"))
     seconds = {test: taken for test, (taken, _) in tests.items()}
     limit = 60 + 5 * sum(seconds.values())
-    if ended := status(folder, module, text, files, limit, Order(seconds)):
+    if ended := status(folder, module, text, limit, Order(seconds)):
         raise SystemExit(f"They fail in another order: pytest ended with {ended}")
     for other in changed:
         line, what = difference(text, other)
         around = [f.lineno for f in functions(ast.parse(text)) if f.lineno <= line <= f.end_lineno]
         met = {t: seconds[t] for t in tests if not around or around[-1] in tests[t][1]}
-        files = sorted({test.split("::")[0] for test in met})
-        if not met or status(folder, module, other, files, limit, Order(met)) in (0, 5):
+        if not met or status(folder, module, other, limit, Order(met)) in (0, 5):
             found += 1
             print(f"{module}:{line}: {what}{'' if met else '  (never called)'}", flush=True)
     return found
@@ -147,7 +144,7 @@ def survivors(folder: str, module: str, text: str, changed: list[str]) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("modules", nargs="*", metavar="MODULE", default=[*PLAIN, *IN_KERAS])
+    parser.add_argument("modules", nargs="*", metavar="MODULE", default=MODULES)
     parser.add_argument("--sample", type=int, help="how many changes of each module")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     given = parser.parse_args()
