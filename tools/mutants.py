@@ -2,13 +2,11 @@
 
     python tools/mutants.py [--sample N] [--seed N] [MODULE ...]
 
-The changes are those of mutmut: an operator, a number, a string, a condition, an argument left out.
-Annotations, docstrings, decorated functions and what leads to a `raise`, its text, stay as they
-are. `--sample` draws some of a module's changes, `--seed` says which; without it all are tried.
-
-TensorFlow starts once, and each change is tried in a fork of that process: this needs POSIX. A
-change meets those tests of the module that call the function it is in, the quickest first, until
-one fails; a change outside functions meets them all.
+The changes are mutmut's: an operator, a number, a string, a condition, an argument left out. Text
+of errors, annotations, docstrings and decorated functions stay as they are. TensorFlow starts once,
+and each change is tried in a fork of that process: this needs POSIX. It meets those tests of the
+module that call the function it is in, the quickest first, until one fails; a change outside
+functions meets them all.
 """
 
 import argparse
@@ -32,13 +30,12 @@ from scipy import stats
 
 ROOT = Path(__file__).parents[1]
 MODULES = ["losses", "information", "sparse", "contractive", "variational", "disentanglement"]
-HOUR = 3600
-# Neither of them changes a result, and collecting garbage takes longer than most tests.
-PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:unraisableexception"]
+LIMIT = 900  # seconds of CPU: a change may leave a loop without an end
+PYTEST = "-x -q -p no:cacheprovider -p no:unraisableexception".split()  # it collects garbage
 
 
 class Notes:
-    """Notes how long each test takes, and the first lines of the functions that it calls."""
+    """Notes how long each test takes, and which functions it calls."""
 
     def __init__(self, module: str, path: Path):
         self.module, self.path, self.tests = f"aelib.{module}", path, {}
@@ -56,8 +53,8 @@ class Notes:
         self.path.write_text(json.dumps(self.tests), encoding="utf-8")
 
 
-class Order:
-    """Runs the tests that have seconds, the quickest first."""
+class Quickest:
+    """Runs these tests, the quickest first."""
 
     def __init__(self, seconds: dict[str, float]):
         self.seconds = seconds
@@ -67,15 +64,12 @@ class Order:
         items[:] = sorted(chosen, key=lambda item: self.seconds[item.nodeid])
 
 
-def functions(tree: ast.AST) -> list[ast.FunctionDef]:
-    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-
-
 def noting(text: str) -> str:
-    """The module, but each function adds its first line to the set `_called`."""
+    """The module, but each function adds its first and last line to the set `_called`."""
     tree = ast.parse(text)
-    for node in functions(tree):
-        node.body[:0] = ast.parse(f"_called.add({node.lineno})").body
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            node.body[:0] = ast.parse(f"_called.add(({node.lineno}, {node.end_lineno}))").body
     return f"_called = set()\n{ast.unparse(tree)}"
 
 
@@ -99,15 +93,15 @@ def difference(text: str, other: str) -> tuple[int, str]:
     return a + 1, f"{old}  ->  {new}"
 
 
-def status(folder: str, module: str, text: str, limit: float, plugin: Notes | Order) -> int:
+def status(module: str, text: str, plugin: Notes | Quickest) -> int:
     """What pytest ends with, in a fork where `aelib.module` has this text; 0 is success."""
 
     def run():
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 1), os.dup2(nothing, 2)
-        resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit)))
+        resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT))
         # A file of its own, since AutoGraph reads the source again, and Python keeps what it read.
-        path = Path(tempfile.mkdtemp(dir=folder), f"{module}.py")
+        path = Path(tempfile.mkdtemp(), f"{module}.py")
         path.write_text(text, encoding="utf-8")
         spec = importlib.util.spec_from_file_location(f"aelib.{module}", path)
         sys.modules[spec.name] = importlib.util.module_from_spec(spec)
@@ -116,37 +110,34 @@ def status(folder: str, module: str, text: str, limit: float, plugin: Notes | Or
 
     process = multiprocessing.get_context("fork").Process(target=run)
     process.start()
-    process.join(HOUR)
-    process.kill()
     process.join()
     return process.exitcode
 
 
-def survivors(folder: str, module: str, text: str, changed: list[str]) -> int:
+def survivors(module: str, text: str, changed: list[str]) -> int:
     """Prints the changes that no test notices, and counts them."""
-    notes, found = Path(folder, "notes.json"), 0
-    if ended := status(folder, module, noting(text), HOUR, Notes(module, notes)):
-        raise SystemExit(f"The tests of {module} fail as they are: pytest ended with {ended}")
+    notes, found = Path(tempfile.gettempdir(), "notes.json"), 0
+    if status(module, noting(text), Notes(module, notes)):
+        raise SystemExit(f"The tests of {module} fail as they are.")
     tests = json.loads(notes.read_text(encoding="utf-8"))
-    seconds = {test: taken for test, (taken, _) in tests.items()}
-    limit = 60 + 5 * sum(seconds.values())
-    if ended := status(folder, module, text, limit, Order(seconds)):
-        raise SystemExit(f"They fail in another order: pytest ended with {ended}")
+    every = {test: seconds for test, (seconds, _) in tests.items()}
+    if status(module, text, Quickest(every)):
+        raise SystemExit(f"The tests of {module} fail in another order.")
     for other in changed:
         line, what = difference(text, other)
-        around = [f.lineno for f in functions(ast.parse(text)) if f.lineno <= line <= f.end_lineno]
-        met = {t: seconds[t] for t in tests if not around or around[-1] in tests[t][1]}
-        if not met or status(folder, module, other, limit, Order(met)) in (0, 5):
+        near = [t for t in tests if any(first <= line <= last for first, last in tests[t][1])]
+        chosen = {test: every[test] for test in near or tests}
+        if status(module, other, Quickest(chosen)) in (0, 5):  # 5: none was run
             found += 1
-            print(f"{module}:{line}: {what}{'' if met else '  (never called)'}", flush=True)
+            print(f"{module}:{line}: {what}", flush=True)
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("modules", nargs="*", metavar="MODULE", default=MODULES)
-    parser.add_argument("--sample", type=int, help="how many changes of each module")
-    parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument("--sample", type=int, help="how many of a module's changes to draw")
+    parser.add_argument("--seed", type=int, default=0, help="which ones")
     given = parser.parse_args()
     os.chdir(ROOT)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
@@ -159,8 +150,9 @@ def main() -> None:
     for module in given.modules:
         text = Path("aelib", f"{module}.py").read_text(encoding="utf-8")
         changed, count = mutants(text, given.sample, given.seed)
-        with tempfile.TemporaryDirectory() as folder:
-            killed = len(changed) - survivors(folder, module, text, changed)
+        with tempfile.TemporaryDirectory() as tempfile.tempdir:
+            killed = len(changed) - survivors(module, text, changed)
+        tempfile.tempdir = None
         low, high = stats.binomtest(killed, len(changed)).proportion_ci(method="wilson")
         of = f"; {low:.1%} to {high:.1%} of all {count}" if len(changed) < count else ""
         print(f"{module}: {killed} of {len(changed)} noticed, {killed / len(changed):.1%}{of}")
