@@ -557,6 +557,26 @@ np.testing.assert_allclose(two, one, rtol=1e-4)
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_a_replica_without_images_has_no_penalties(x):
+    """Each of two replicas has its share of a last batch: one image, and none."""
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        dense = layer()
+    shares = [tf.constant(x[:1]), tf.constant(x[:0])]
+    values = strategy.experimental_distribute_values_from_function(
+        lambda context: shares[context.replica_id_in_sync_group]
+    )
+    penalties = strategy.run(lambda x: jacobian_penalty(dense, x), args=(values,))
+    one, none = strategy.experimental_local_results(penalties)
+    np.testing.assert_allclose(one, jacobian_penalty(layer(), x[:1]), rtol=1e-9)
+    assert none.shape == (0,)
+
+
+def test_a_mean_over_pixels_is_refused_beside_the_penalty(make_parts):
+    with pytest.raises(ValueError, match="Received: loss='mse'.*beside ContractiveAutoencoder"):
+        ContractiveAutoencoder(*make_parts(), 0.1).compile("adam", "mse")
+
+
 def test_an_unknown_estimator_and_a_corruption_that_is_none_are_refused(make_parts):
     with pytest.raises(ValueError, match="Received: estimator='exakt'"):
         ContractiveAutoencoder(*make_parts(), 0.1, "exakt")
