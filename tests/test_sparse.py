@@ -83,6 +83,13 @@ class TestL1:
         layer = L1Sparsity(0.3)
         assert cost(layer, codes.reshape(40, 2, 2, 2)) == pytest.approx(cost(layer, codes))
 
+    def test_masked_steps_have_no_activity(self, codes):
+        z, seen = codes.reshape(10, 4, 8), np.arange(4) < 1 + np.arange(10)[:, None] % 4
+        layer = L1Sparsity(0.3)
+        layer(z, mask=tf.constant(seen))
+        expected = 0.3 * (z.sum(axis=-1) * seen).sum(axis=-1).mean()
+        assert float(layer.losses[0]) == pytest.approx(expected, rel=1e-6)
+
     def test_its_gradient_is_the_sign_over_the_number_of_images(self, codes):
         z, layer = tf.Variable(codes - 0.5), L1Sparsity(0.3)
         with tf.GradientTape() as tape:
