@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from page import SOURCES, config, in_page, run
+from page import ROOT, SOURCES, config, in_page, run
 from PIL import Image
 
 from aelib import data, metrics, plots, recipes, weights
@@ -365,3 +365,17 @@ def test_a_model_goes_from_images_to_images():
     encoder, _ = recipes.dense((28, 28, 1), [4], 2)
     with pytest.raises(ValueError, match=r"and give images \(28, 28, 1\).*\(None, 8, 8, 1\)"):
         plots.drawing(Autoencoder(encoder, small), blob()[None])
+
+
+@pytest.mark.parametrize("name", ["draw", "denoise"])
+def test_the_pictures_of_the_site_have_todays_script(name):
+    """If not: `python tools/live.py`."""
+    stored = (ROOT / "docs/live" / f"{name}.html").read_text(encoding="utf-8")
+    examples = np.stack([blob()])
+    ours, theirs = (
+        text[text.index("const bytes") : text.index("start(host, {")]
+        for text in (str(plots.drawing(dense(), examples)), stored)
+    )
+    assert [line for line in ours.splitlines() if "data-aelib" not in line] == [
+        line for line in theirs.splitlines() if "data-aelib" not in line
+    ]
