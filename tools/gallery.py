@@ -46,7 +46,7 @@ CUTS = {
     "03": Cut("rows", (163, 34, 655, 341), "Digits, blurred by PCA, sharp from an autoencoder"),
     "04": Cut("c24", (135, 145, 643, 455), "Features: strokes from L1 and top-k, grain from KL"),
     "05": Cut("wrong-figure", (530, 30, 1112, 385), "Bars: the Jacobian that six penalties leave"),
-    "06": Cut("c36", (425, 58, 1222, 425), "A denoiser's arrows lead back to a spiral"),
+    "06": Cut("arrows", (425, 58, 1209, 425), "A denoiser's arrows lead back to a spiral"),
     "07": Cut("c19-pictures", (213, 34, 825, 447), "Digits with and without pretraining"),
     "08": Cut("semi-21", (555, 30, 1112, 470), "A map of digits that a hundred labels shaped"),
     "09": Cut("sheet", (0, 34, 1002, 660), "A plane of digits, each like its neighbours"),
