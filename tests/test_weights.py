@@ -82,7 +82,7 @@ def test_a_card_is_complete_and_of_the_file_beside_it(name):
 def test_weights_have_the_digits_that_a_browser_has(name):
     model, bits = weights.load(name), weights.card(name)["recipe"].get("bits", 16)
     for weight in model.weights:
-        assert weight.dtype in ("float32", "uint32")
+        assert weight.dtype in ("float32", "uint32", "int64")  # the last is the k of a sparse code
         values = weight.numpy()
         if bits == 8 and weight.path.endswith("kernel"):
             unit = values.ndim - 2 if "transpose" in weight.path else values.ndim - 1
@@ -254,6 +254,7 @@ def test_models_are_chosen_by_name_and_made_when_they_are_not_there(monkeypatch)
     assert call().exit_code == 0 and [name for name, *_ in made] == [
         "mnist_8d",
         "mnist_30d",
+        "mnist_sparse",
         "mnist_denoiser",
         "mnist_vae_2d",
         "mnist_vae_20d",

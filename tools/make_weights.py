@@ -28,6 +28,7 @@ from aelib._files import write_whole
 from aelib.autoencoder import Autoencoder
 from aelib.data import faces
 from aelib.denoising import GaussianCorruption
+from aelib.sparse import KSparse
 from aelib.variational import VariationalAutoencoder
 
 FOLDER = Path(aelib.__file__).with_name("weights")
@@ -77,6 +78,25 @@ RECIPES: dict[str, dict[str, Any]] = {
             "epochs": 30,
             "batch_size": 128,
             "peak": 2e-3,
+        },
+    },
+    "mnist_sparse": {
+        "about": "MNIST's digits as sums of strokes: of 1,000 units 25 are on at a time.",
+        "lesson": "04_sparse",
+        "dataset": "mnist",
+        "recipe": {
+            "parts": "strokes",
+            "start": "decoder: uniform in [0, 0.01]; encoder: the decoder's rows, less their mean "
+            "and of length one, on images less the mean image",
+            "code_dim": 1000,
+            "k": 25,
+            "k_start": 100,
+            "k_schedule": "k falls from k_start in equal ratios over the first half of the epochs",
+            "activation": "relu",
+            "epochs": 12,
+            "batch_size": 128,
+            "peak": 5e-4,
+            "bits": 8,
         },
     },
     "mnist_denoiser": {
@@ -206,6 +226,8 @@ def parts(recipe: dict[str, Any], shape: tuple[int, ...]) -> tuple[Any, Any]:
     activation, code_dim = recipe["activation"], recipe["code_dim"]
     if recipe["parts"] == "hourglass":
         return hourglass(recipe, shape)
+    if recipe["parts"] == "strokes":
+        return strokes(recipe, shape)
     if recipe["parts"] != "map":
         make = {"dense": recipes.dense, "convolutional": recipes.convolutional}[recipe["parts"]]
         options = {"activation": activation, "output_activation": "sigmoid"}
@@ -237,6 +259,34 @@ def hourglass(recipe: dict[str, Any], shape: tuple[int, ...]) -> tuple[Any, Any]
     encoder = keras.Sequential([keras.Input(shape), *down, layers.Conv2D(last, 3, **common)])
     code = keras.Input(encoder.output_shape[1:])
     return encoder, keras.Sequential([code, layers.Conv2D(last, 3, **common), *up, pixels])
+
+
+def strokes(recipe: dict[str, Any], shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """One layer each; what the decoder draws adds ink, and nothing takes any away."""
+    code, pixels = recipe["code_dim"], math.prod(shape)
+    kept = KSparse(recipe["k_start"])
+    units = layers.Dense(code, recipe["activation"])
+    encoder = keras.Sequential([keras.Input(shape), layers.Flatten(), units, kept])
+    kept.k = recipe["k"]
+    draw = layers.Dense(pixels, use_bias=False, kernel_constraint=keras.constraints.NonNeg())
+    return encoder, keras.Sequential([keras.Input((code,)), draw, layers.Reshape(shape)])
+
+
+def begin_strokes(halves: tuple[Any, Any], recipe: dict[str, Any], x: np.ndarray) -> list[Any]:
+    """Sets the first weights as the recipe's `start` says; returns the callback that lowers k."""
+    encoder, decoder = halves
+    mean = x.mean(axis=0).ravel()
+    rows = 0.01 * np.random.default_rng(recipe["seed"]).random((recipe["code_dim"], len(mean)))
+    apart = rows - rows.mean(axis=0)
+    apart /= np.linalg.norm(apart, axis=1, keepdims=True)
+    encoder.layers[1].set_weights([apart.T, -apart @ mean])
+    decoder.layers[0].set_weights([rows])
+    steps = np.geomspace(recipe["k_start"], recipe["k"], recipe["epochs"] // 2 + 1).round()
+
+    def set_k(epoch: int, logs: Any) -> None:
+        encoder.layers[-1].k = int(steps[min(epoch, len(steps) - 1)])
+
+    return [keras.callbacks.LambdaCallback(on_epoch_begin=set_k)]
 
 
 def dropping(encoder: keras.Sequential, rate: float) -> keras.Sequential:
@@ -283,9 +333,12 @@ def train(plan: dict[str, Any], images: data.Dataset) -> keras.Model:
     else:
         noise = NoiseOfAnyStrength(recipe["noise"], recipe["seed"]) if "noise" in recipe else None
         model = Autoencoder(*halves, noise)
-    bias = [layer for layer in model.decoder.layers if layer.weights][-1].bias
-    mean = x.mean(axis=0).reshape(-1, bias.shape[0]).mean(axis=0).clip(1e-3, 1 - 1e-3)
-    bias.assign(np.log(mean / (1 - mean)))
+    if recipe["parts"] == "strokes":
+        budget["callbacks"] = begin_strokes(halves, recipe, x)
+    else:
+        bias = [layer for layer in model.decoder.layers if layer.weights][-1].bias
+        mean = x.mean(axis=0).reshape(-1, bias.shape[0]).mean(axis=0).clip(1e-3, 1 - 1e-3)
+        bias.assign(np.log(mean / (1 - mean)))
     recipes.fit(model, x, loss, verbose=2, **budget)
     model.evaluate(images.valid.x, verbose=2)  # what a recipe is chosen on
     if "noise" not in recipe:
