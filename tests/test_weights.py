@@ -147,6 +147,7 @@ def test_what_the_lessons_say_of_them():
         return weights.card(name)["measured"][what]["value"]
 
     assert measured("mnist_2d") <= 25.5 and measured("mnist_2d", "neighbour_error") <= 0.12
+    assert measured("mnist_sparse") <= 9.5
     assert measured("mnist_judge", "error") <= 0.01
     assert measured("mnist_denoiser", "denoised_0.5") >= 20.5
     assert measured("mnist_8d") <= 9.6 and measured("mnist_30d") <= 2.86
@@ -219,6 +220,18 @@ def test_a_denoiser_learns_from_noise_of_any_strength_and_is_kept_without_it():
     assert abs(found["noisy_0.25"][0] - 13) < 1, "about 20 log10(1 / 0.25), clipped"
     assert found["noisy_0.75"][0] < found["noisy_0.5"][0] < found["noisy_0.25"][0]
     assert found["denoised_0.5"][0] > found["noisy_0.75"][0]
+
+
+def test_strokes_only_add_ink_and_their_number_falls():
+    more = {"parts": "strokes", "code_dim": 12, "k": 3, "k_start": 6, "epochs": 4, "batch_size": 10}
+    plan = {**TINY, "recipe": TINY["recipe"] | more}
+    split = SimpleNamespace(x=np.random.default_rng(0).random((20, 6, 5, 1), "float32"))
+    images = SimpleNamespace(train=split, valid=split, test=split, image_shape=(6, 5, 1))
+    model = make_weights.train(plan, images)
+    assert model.encoder.layers[-1].k == 3
+    assert (model.encode(split.x) != 0).sum(axis=1).max() == 3
+    (features,) = model.decoder.layers[0].get_weights()
+    assert features.shape == (12, 30) and features.min() >= 0 and features.max() > 0
 
 
 def test_a_packed_model_is_the_model_without_its_optimiser(make_parts, tmp_path):
