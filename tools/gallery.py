@@ -44,7 +44,7 @@ CUTS = {
     "01": Cut("term", (130, 36, 700, 392), "Level lines of a KL divergence around its zero"),
     "02": Cut("components", (113, 55, 671, 400), "Principal components in red and blue"),
     "03": Cut("rows", (163, 34, 655, 341), "Digits, blurred by PCA, sharp from an autoencoder"),
-    "04": Cut("features-figure", (117, 30, 740, 425), "Features: ghosts and grain, then strokes"),
+    "04": Cut("sheet", (12, 55, 372, 288), "Features of a sparse code: strokes and hooks"),
     "05": Cut("wrong-figure", (530, 30, 1112, 362), "Bars: the Jacobian that six penalties leave"),
     "06": Cut("arrows", (425, 58, 1209, 425), "A denoiser's arrows lead back to a spiral"),
     "07": Cut("c19-pictures", (213, 34, 825, 447), "Digits with and without pretraining"),
