@@ -377,6 +377,7 @@ def test_a_stopped_process_is_waited_for_with_a_word_and_not_for_ever(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith(f"{own / '.mnist.lock'}")
     stopped.kill()
+    stopped.wait()  # only then its locks are free
     assert data.load("mnist", validation=0).name == "mnist"
     assert capsys.readouterr().err == ""
 
