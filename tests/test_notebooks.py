@@ -183,7 +183,9 @@ def test_parameters_are_typed_commented_literals(path):
 
 @numbered
 def test_every_notebook_has_solutions_and_a_full_profile_with_known_names(path):
-    assert (path.parent / "solutions" / path.name).exists()
+    solutions = read(path.parent / "solutions" / path.name)
+    title, of_solutions = (source(nb["cells"][0]).splitlines()[0] for nb in (read(path), solutions))
+    assert of_solutions == f"{title}: solutions"
     folder = path.parent / "profiles" / "full"
     assert (folder / f"{path.stem}.yaml").exists()
     (cell,) = tagged(read(path), "parameters")
