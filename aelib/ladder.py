@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from aelib._checks import array, items, number, whole
+from aelib._checks import array, items, number, one_of, whole
 from aelib._ladder_layers import FEWEST, BatchStatistics, dense_layer
 from aelib._ladder_layers import Combinator as Combinator  # public here
 from aelib._partly_labelled import (
@@ -49,9 +49,9 @@ class LadderNetwork(PartlyLabelled):
 
     Batch normalisation takes labelled and unlabelled images apart, as the authors' program does
     (CuriousAI/ladder, ladder.py, `LadderAE.f`), and all together where a batch has fewer than ten
-    of either: taken together, the network learns the few labelled images by heart and gives all
-    others one code. Where a batch has fewer than ten images, running statistics make up the rest,
-    and its gradient weighs less by as much.
+    of either. Taken together (`statistics`), the network learns the few labelled images by heart
+    and gives all others one code. Where a batch has fewer than ten images, running statistics make
+    up the rest, and its gradient weighs less by as much.
     Outside training there are only these, means over the unlabelled images. Replicas of a
     distribution strategy share their statistics.
 
@@ -65,6 +65,8 @@ class LadderNetwork(PartlyLabelled):
         reconstruction_weights: one for the image (of the squared error per pixel), one for each
             hidden layer and one for the logits; None is 1000, 10, 0.1, 0.1, ..., as published.
             This attribute, and `noise`, can be set at any time.
+        statistics: "apart", or "together" to see what goes wrong: labelled and unlabelled images
+            of a batch share the mean and deviation by which they are normalised.
 
     Input shape: `(batch, ...)`, images.
     Output shape: `(batch, n_classes)`, logits of the clean path, without noise.
@@ -83,6 +85,7 @@ class LadderNetwork(PartlyLabelled):
         n_classes: int = 10,
         noise: float = 0.3,
         reconstruction_weights: Sequence[float] | None = None,
+        statistics: str = "apart",
         **kwargs,
     ):
         units = tuple(whole("units", size, 1) for size in items("units", units))
@@ -95,6 +98,7 @@ class LadderNetwork(PartlyLabelled):
         self.n_classes = n_classes
         self.noise = noise
         self.reconstruction_weights = reconstruction_weights
+        self.statistics = one_of("statistics", statistics, ("apart", "together"))
         self._noise_generator = keras.random.SeedGenerator()
         self._denoise = tf.function(lambda x: self._both_ways(x, lambda z: z, False)[2][0])
         self._decoder_graph = tf.function(self._from_logits, reduce_retracing=True)
@@ -126,7 +130,7 @@ class LadderNetwork(PartlyLabelled):
         y = as_labels(y)
         if y.dtype.is_floating:
             raise ValueError(f"`y` must hold integers. Received: y.dtype={y.dtype.name}")
-        groups = _groups(y)
+        groups = _groups(y) if self.statistics == "apart" else None
         noisy, clean, estimates = self._both_ways(x, self._add_noise, training, groups)
         weights = tf.unstack(ops.convert_to_tensor(self.reconstruction_weights))
         cost = sum(
@@ -193,7 +197,7 @@ class LadderNetwork(PartlyLabelled):
         return x, y
 
     def get_config(self):
-        names = ("units", "n_classes", "noise", "reconstruction_weights")
+        names = ("units", "n_classes", "noise", "reconstruction_weights", "statistics")
         return {**keras.Model.get_config(self), **{name: getattr(self, name) for name in names}}
 
     @classmethod

@@ -24,10 +24,12 @@ def classes(labelled=11):
     return np.where(np.isin(np.arange(40), known), np.arange(40) % 3, -1)
 
 
-def make_ladder(units=(9, 6), noise=0.3, weights=(2.0, 0.7, 0.3, 5.0), seed=0, **arguments):
+def make_ladder(
+    units=(9, 6), noise=0.3, weights=(2.0, 0.7, 0.3, 5.0), seed=0, statistics="apart", **arguments
+):
     """A small ladder on 12 x 10 x 1, with parameters that differ for every unit."""
     keras.utils.set_random_seed(seed)
-    model = LadderNetwork(units, 3, noise, weights)
+    model = LadderNetwork(units, 3, noise, weights, statistics)
     model.build((None, 12, 10, 1))
     rng = np.random.default_rng(3)
     for variable in model.trainable_variables:
@@ -109,12 +111,14 @@ def numpy_wave(z):
     return z + 0.3 * np.sin(7.0 * np.arange(z.size)).reshape(z.shape)
 
 
+@pytest.mark.parametrize("statistics", ["apart", "together"])
 @pytest.mark.parametrize("labelled", SHARES.values(), ids=SHARES)
-def test_the_cost_is_that_of_algorithm_1(labelled, images, monkeypatch):
-    y, model = classes(labelled), make_ladder()
+def test_the_cost_is_that_of_algorithm_1(labelled, statistics, images, monkeypatch):
+    y, model = classes(labelled), make_ladder(statistics=statistics)
     monkeypatch.setattr(model, "_add_noise", wave)
-    apart = [y >= 0, y < 0] if labelled == 11 else [slice(None)]
-    _, noisy_logits, costs = algorithm_1(model, images.astype("float64"), numpy_wave, groups=apart)
+    is_apart = labelled == 11 and statistics == "apart"
+    groups = [y >= 0, y < 0] if is_apart else [slice(None)]
+    _, noisy_logits, costs = algorithm_1(model, images.astype("float64"), numpy_wave, groups=groups)
     wanted = np.dot(model.reconstruction_weights, costs) + cross_entropy(noisy_logits, y)
     given = float(model.compute_loss(images, y, model(images), training=True))
     np.testing.assert_allclose(given, wanted, rtol=1e-4)
@@ -329,6 +333,17 @@ def test_labelled_and_unlabelled_images_are_normalised_apart_unless_too_few(labe
             assert (np.abs(z[rows].mean(axis=0)).max() < 1e-5) == (apart or rows.all())
 
 
+def test_statistics_together_are_those_of_all_images_of_a_batch(images):
+    y, model = classes(11), make_ladder(noise=0.0, statistics="together")
+    flat = images.reshape(40, -1) @ model.encoder.denses[0].kernel.numpy()
+    model.compute_loss(images, y, model(images), training=True)
+    for path in ("clean", "noisy"):
+        norm = getattr(model.encoder, path)[0]
+        np.testing.assert_allclose(norm.mean, flat.mean(axis=0), rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(norm.variance, flat.var(axis=0), rtol=1e-3)
+    assert LadderNetwork.from_config(model.get_config()).statistics == "together"
+
+
 def test_the_combinator_is_that_of_numpy():
     rng = np.random.default_rng(0)
     z, u, a = rng.normal(size=(5, 4)), rng.normal(size=(5, 4)), rng.normal(size=(10, 4))
@@ -432,6 +447,8 @@ def test_a_ladder_has_the_published_sizes():
         ({"n_classes": 1}, "n_classes"),
         ({"n_classes": 2.0}, "n_classes"),
         ({"noise": -0.1}, "noise"),
+        ({"statistics": "both"}, "statistics"),
+        ({"statistics": None}, "statistics"),
         ({"reconstruction_weights": (1.0, 2.0)}, "reconstruction_weights"),
         ({"units": (5,), "reconstruction_weights": (1.0, -2.0, 1.0)}, "reconstruction_weights"),
     ],
