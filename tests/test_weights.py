@@ -24,7 +24,8 @@ import make_weights  # noqa: E402
 
 PROJECT = (ROOT / "pyproject.toml").read_text()
 EVERY = weights.names()
-AUTOENCODERS = [name for name in EVERY if weights.card(name)["recipe"]["parts"] != "reader"]
+CLASSIFIERS = ("reader", "ladder")
+AUTOENCODERS = [name for name in EVERY if weights.card(name)["recipe"]["parts"] not in CLASSIFIERS]
 TINY = {
     "about": "Small.",
     "lesson": "00_start_here",
@@ -111,6 +112,17 @@ def test_the_judge_gives_a_number_for_each_digit():
     assert judge.layers[-3].units == 128  # lesson 09 reads its last hidden layer
 
 
+def test_the_ladder_classifies_and_draws_and_can_be_trained_further():
+    ladder = weights.load("mnist_ladder")
+    x = np.random.default_rng(0).random((30, 28, 28, 1), "float32")
+    assert ladder.classify(x).shape == (30,)
+    assert ladder.reconstruct(x).shape == x.shape
+    assert ladder.decode(10 * np.eye(10, dtype="float32")).shape == (10, 28, 28, 1)
+    ladder.compile("adam")
+    y = np.where(np.arange(30) < 15, np.arange(30) % 10, -1)
+    assert math.isfinite(ladder.fit(x, y, 30, verbose=0).history["loss"][0])
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_the_numbers_of_a_card_are_those_of_the_test_images(name):
     card = weights.card(name)
@@ -149,6 +161,7 @@ def test_what_the_lessons_say_of_them():
     assert measured("mnist_2d") <= 25.5 and measured("mnist_2d", "neighbour_error") <= 0.12
     assert measured("mnist_sparse") <= 9.5
     assert measured("mnist_judge", "error") <= 0.01
+    assert measured("mnist_ladder", "error") <= 0.03
     assert measured("mnist_denoiser", "denoised_0.5") >= 20.5
     assert measured("mnist_8d") <= 9.6 and measured("mnist_30d") <= 2.86
 
@@ -234,6 +247,22 @@ def test_strokes_only_add_ink_and_their_number_falls():
     assert features.shape == (12, 30) and features.min() >= 0 and features.max() > 0
 
 
+def test_a_ladder_learns_from_the_labels_of_its_draw_alone(tmp_path):
+    rng = np.random.default_rng(0)
+    centres, y = rng.random((10, 6, 5, 1)), np.arange(400) % 10
+    x = np.clip(centres[y] + rng.normal(0, 0.1, (400, 6, 5, 1)), 0, 1).astype("float32")
+    more = {"sizes": [20, 16], "labels": 20, "labelled": 20, "unlabelled": 40, "epochs": 10}
+    recipe = make_weights.RECIPES["mnist_ladder"]["recipe"] | more
+    plan = {**TINY, "recipe": recipe | {"peak": 0.01}}
+    split = SimpleNamespace(x=x, y=y)
+    images = SimpleNamespace(train=split, valid=split, test=split, image_shape=(6, 5, 1))
+    model = make_weights.train(plan, images)
+    assert make_weights.measured(model, images, plan)["error"]["value"] < 0.1
+    (tmp_path / "kept.keras").write_bytes(make_weights.packed(model, bits=8))
+    kept = aelib.load_model(tmp_path / "kept.keras")
+    assert np.mean(kept.classify(x) == model.classify(x)) > 0.97
+
+
 def test_a_packed_model_is_the_model_without_its_optimiser(make_parts, tmp_path):
     model = aelib.autoencoder.Autoencoder(*make_parts())
     model.compile("adam", aelib.losses.BernoulliCrossEntropy(from_logits=True))
@@ -273,4 +302,5 @@ def test_models_are_chosen_by_name_and_made_when_they_are_not_there(monkeypatch)
         "mnist_vae_20d",
         "faces_64",
         "mnist_judge",
+        "mnist_ladder",
     ]
