@@ -23,13 +23,13 @@ from keras import layers
 from sklearn.manifold import trustworthiness
 
 import aelib
-from aelib import data, losses, metrics, recipes
+from aelib import data, losses, metrics, recipes, stacked
 from aelib._files import write_whole
 from aelib.autoencoder import Autoencoder
 from aelib.data import faces
 from aelib.denoising import GaussianCorruption
 from aelib.ladder import LadderNetwork
-from aelib.sparse import KSparse
+from aelib.sparse import KLSparsity, KSparse
 from aelib.variational import VariationalAutoencoder
 
 FOLDER = Path(aelib.__file__).with_name("weights")
@@ -114,6 +114,28 @@ RECIPES: dict[str, dict[str, Any]] = {
             "epochs": 24,
             "batch_size": 128,
             "peak": 5e-3,
+            "bits": 8,
+        },
+    },
+    "mnist_stack": {
+        "about": "Four sigmoid layers, pretrained one after the other on MNIST and never together.",
+        "lesson": "07_stacked",
+        "dataset": "mnist",
+        "recipe": {
+            "parts": "stack",
+            "start": "Keras's own",
+            "sizes": [256, 128, 64],
+            "code_dim": 32,
+            "activation": "sigmoid",
+            "corruption": [0.5, 0.1, 0.1, 0.1],
+            "corruption_of": "the input of each pair: the standard deviation of Gaussian noise",
+            "target": 0.1,
+            "target_weight": 0.3,
+            "target_of": "the mean activation of a unit of the first layer: KL divergence from it",
+            "epochs": 16,
+            "epochs_of": "each pair",
+            "batch_size": 128,
+            "peak": 3e-3,
             "bits": 8,
         },
     },
@@ -320,6 +342,20 @@ def dropping(encoder: keras.Sequential, rate: float) -> keras.Sequential:
     return keras.Sequential([keras.Input(encoder.input_shape[1:]), flat, *pairs, code])
 
 
+def stack(recipe: dict[str, Any], x: np.ndarray) -> Autoencoder:
+    """Denoising autoencoders, one on top of the other, assembled and not trained together."""
+    sizes = [*recipe["sizes"], recipe["code_dim"]]
+    steps = recipe["epochs"] * math.ceil(len(x) / recipe["batch_size"])
+    rate = KLSparsity(recipe["target"], recipe["target_weight"], momentum=0.9)
+    noise = [GaussianCorruption(stddev) for stddev in recipe["corruption"]]
+    more = {key: recipe[key] for key in ("epochs", "batch_size", "activation")}
+    more |= {"corruption": noise, "sparsity": [rate, *(None for _ in sizes[1:])]}
+    pairs = stacked.pretrain(x, sizes, optimizer=recipes.adam(recipe["peak"], steps), **more)
+    model = pairs.autoencoder()
+    model.build((None, *x.shape[1:]))
+    return model
+
+
 def reader(recipe: dict[str, Any], shape: tuple[int, ...], classes: int) -> keras.Sequential:
     """A convolutional classifier; its last hidden layer is the third from the end."""
     net = [keras.Input(shape)]
@@ -371,6 +407,8 @@ def train(plan: dict[str, Any], images: data.Dataset) -> keras.Model:
         model = reader(recipe, images.image_shape, int(images.train.y.max()) + 1)
         recipes.fit(model, x, loss, y=images.train.y, verbose=2, **budget)
         return model
+    if recipe["parts"] == "stack":
+        return stack(recipe, x)
     halves = parts(recipe, images.image_shape)
     if "beta" in recipe:
         model = VariationalAutoencoder(*halves, beta=recipe["beta"])
