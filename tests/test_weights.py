@@ -163,6 +163,7 @@ def test_what_the_lessons_say_of_them():
     assert measured("mnist_judge", "error") <= 0.01
     assert measured("mnist_ladder", "error") <= 0.03
     assert measured("mnist_denoiser", "denoised_0.5") >= 20.5
+    assert measured("mnist_stack") <= 15
     assert measured("mnist_8d") <= 9.6 and measured("mnist_30d") <= 2.86
 
 
@@ -298,6 +299,7 @@ def test_models_are_chosen_by_name_and_made_when_they_are_not_there(monkeypatch)
         "mnist_30d",
         "mnist_sparse",
         "mnist_denoiser",
+        "mnist_stack",
         "mnist_vae_2d",
         "mnist_vae_20d",
         "faces_64",
