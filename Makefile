@@ -56,7 +56,6 @@ lab: $(VENV)/installed  ## JupyterLab with the notebooks
 # Its numbers are kept in results/. Missed aims (see README) do not stop it.
 full: $(VENV)/installed  ## published sizes on real data; hours
 	-$(BIN)/aelib run --profile full
-	-$(BIN)/aelib run 08 --profile full --part ladder
 	-$(BIN)/aelib run 11 --profile full --part archive
 	-$(BIN)/aelib run 11 --profile full --part lossless
 	mkdir -p results
