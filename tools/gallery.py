@@ -48,7 +48,7 @@ CUTS = {
     "05": Cut("wrong-figure", (530, 30, 1112, 362), "Bars: the Jacobian that six penalties leave"),
     "06": Cut("arrows", (425, 58, 1209, 425), "A denoiser's arrows lead back to a spiral"),
     "07": Cut("c19-pictures", (213, 34, 825, 447), "Digits with and without pretraining"),
-    "08": Cut("ladder-picture", (99, 36, 720, 424), "Digits with noise, and what a ladder makes of them"),
+    "08": Cut("ladder-picture", (99, 36, 720, 424), "Digits with noise, cleaned by a ladder"),
     "09": Cut("sheet", (0, 34, 1002, 660), "A plane of digits, each like its neighbours"),
     "10": Cut("explorer", (13, 0, 627, 384), "A face that smiles, puts on glasses, grows a beard"),
     "11": Cut("use-26-pictures", (190, 34, 680, 340), "Digits as negatives, noise, digits cut off"),
