@@ -100,8 +100,8 @@ def main(names, jobs, out) -> None:
         notebooks = choose(names, root)
         for notebook in tuple(notebooks):
             solutions = notebook.path.parent / "solutions" / notebook.path.name
-            named = any(solutions.samefile(other.path) for other in notebooks)
-            if solutions.is_file() and not named:
+            named = [other.path.resolve() for other in notebooks]
+            if solutions.is_file() and solutions.resolve() not in named:
                 notebooks.append(Notebook(solutions))
         plans = make_plans(notebooks, "quick", [])
         with Progress(plans) as progress, locked(out):
