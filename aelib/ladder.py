@@ -49,9 +49,9 @@ class LadderNetwork(PartlyLabelled):
 
     Batch normalisation takes labelled and unlabelled images apart, as the authors' program does
     (CuriousAI/ladder, ladder.py, `LadderAE.f`), and all together where a batch has fewer than ten
-    of either. Taken together (`statistics`), the network learns the few labelled images by heart
-    and gives all others one code. Where a batch has fewer than ten images, running statistics make
-    up the rest, and its gradient weighs less by as much.
+    of either. Taken together (`statistics`), the error is up to twice as large (study `ladder`).
+    Where a batch has fewer than ten images, running statistics make up the rest, and its gradient
+    weighs less by as much.
     Outside training there are only these, means over the unlabelled images. Replicas of a
     distribution strategy share their statistics.
 
@@ -65,7 +65,7 @@ class LadderNetwork(PartlyLabelled):
         reconstruction_weights: one for the image (of the squared error per pixel), one for each
             hidden layer and one for the logits; None is 1000, 10, 0.1, 0.1, ..., as published.
             This attribute, and `noise`, can be set at any time.
-        statistics: "apart", or "together" to see what goes wrong: labelled and unlabelled images
+        statistics: "apart", or "together" to see what that costs: labelled and unlabelled images
             of a batch share the mean and deviation by which they are normalised.
 
     Input shape: `(batch, ...)`, images.
