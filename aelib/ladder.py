@@ -49,11 +49,9 @@ class LadderNetwork(PartlyLabelled):
 
     Batch normalisation takes labelled and unlabelled images apart, as the authors' program does
     (CuriousAI/ladder, ladder.py, `LadderAE.f`), and all together where a batch has fewer than ten
-    of either. Taken together (`statistics`), the error is up to twice as large (study `ladder`).
-    Where a batch has fewer than ten images, running statistics make up the rest, and its gradient
-    weighs less by as much.
-    Outside training there are only these, means over the unlabelled images. Replicas of a
-    distribution strategy share their statistics.
+    of either. With fewer than ten images in all, running statistics make up the rest, and the
+    gradient weighs less by as much. Outside training there are only these, means over the
+    unlabelled images. Replicas of a distribution strategy share their statistics.
 
     `fit` shows the cross-entropy and accuracy of the noisy path; `evaluate` those of the clean
     path, and the reconstruction cost. Compile it without a loss; use Adam, as published.
@@ -62,11 +60,9 @@ class LadderNetwork(PartlyLabelled):
         units: sizes of the hidden layers.
         n_classes: int >= 2.
         noise: float >= 0, standard deviation of the noise of every layer.
-        reconstruction_weights: one for the image (of the squared error per pixel), one for each
-            hidden layer and one for the logits; None is 1000, 10, 0.1, 0.1, ..., as published.
-            This attribute, and `noise`, can be set at any time.
-        statistics: "apart", or "together" to see what that costs: labelled and unlabelled images
-            of a batch share the mean and deviation by which they are normalised.
+        reconstruction_weights: for the image (squared error per pixel), each hidden layer and the
+            logits; None is 1000, 10, 0.1, ..., as published. Can be set at any time, as `noise`.
+        statistics: of labelled and unlabelled images, "apart", or "together", which errs more.
 
     Input shape: `(batch, ...)`, images.
     Output shape: `(batch, n_classes)`, logits of the clean path, without noise.
