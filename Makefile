@@ -56,8 +56,6 @@ lab: $(VENV)/installed  ## JupyterLab with the notebooks
 # Its numbers are kept in results/. Missed aims (see README) do not stop it.
 full: $(VENV)/installed  ## published sizes on real data; hours
 	-$(BIN)/aelib run --profile full
-	-$(BIN)/aelib run 11 --profile full --part archive
-	-$(BIN)/aelib run 11 --profile full --part lossless
 	mkdir -p results
 	for folder in runs/full/*/; do cp $$folder/results.json results/$$(basename $$folder).json; done
 	$(BIN)/python tools/results_table.py results results/README.md

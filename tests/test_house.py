@@ -491,4 +491,3 @@ def test_the_page_of_results_names_every_table():
     text = (ROOT / "results" / "README.md").read_text()
     for path in (ROOT / "results").glob("*.csv"):
         assert f"[{path.name}]({path.name})" in text
-    assert list((ROOT / "results").glob("*_archive.json")), "a part: NN_name_part.json"

@@ -75,15 +75,12 @@ _CELL_TIMEOUT = click.option("--cell-timeout", type=click.IntRange(1), hidden=Tr
 @main.command(cls=_Assignments, short_help="Run notebooks and hold what they claim.")
 @click.argument("notebooks", nargs=-1, metavar="[NOTEBOOK]...")
 @click.option("--profile", type=click.Choice(["quick", "full"]), default="quick", show_default=True)
-@click.option(
-    "--part", default="", metavar="NAME", help="A long experiment of its own (full only)."
-)
 @_PARAMETER
 @click.option("--jobs", type=click.IntRange(1), default=1, help="How many at a time share the CPU.")
 @_OUT
 @_FORCE
 @_CELL_TIMEOUT
-def run(notebooks, profile, part, pairs, jobs, out, force, cell_timeout) -> None:
+def run(notebooks, profile, pairs, jobs, out, force, cell_timeout) -> None:
     """Runs notebooks, each a number, a name, a file or a folder; all of them if none is named.
 
     What is done already, and has not changed, is not run again. The exit status is 0 if every
@@ -97,7 +94,7 @@ def run(notebooks, profile, part, pairs, jobs, out, force, cell_timeout) -> None
 
     resolve_data_folder()
     root = checkout()
-    plans = make_plans(choose(notebooks, root), profile, pairs, part)
+    plans = make_plans(choose(notebooks, root), profile, pairs)
     _say(data_found(plans))
     out = (out or (root or Path.cwd()) / "runs" / profile).absolute()
     timeout = cell_timeout or (600 if profile == "quick" else 7200)

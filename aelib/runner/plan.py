@@ -24,19 +24,17 @@ _MOST = 10_000  # runs of a grid
 class Plan:
     """One run of a notebook: `given` is injected, `parameters` is what it then runs with.
 
-    A `part` is a second full profile of the same notebook: one long experiment, for those who
-    want it. A run `in_grid` has siblings, and is told from them by its parameters.
+    A run `in_grid` has siblings, and is told from them by its parameters.
     """
 
     notebook: Notebook
     profile: str
     given: dict[str, Any]
-    part: str = ""
     in_grid: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.notebook.name}_{self.part}" if self.part else self.notebook.name
+        return self.notebook.name
 
     @property
     def id(self) -> str:
@@ -70,7 +68,6 @@ def make_plans(
     notebooks: list[Notebook],
     profile: str,
     pairs: list[tuple[str, str]],
-    part: str = "",
     *,
     grid: bool = False,
 ) -> list[Plan]:
@@ -81,7 +78,6 @@ def make_plans(
         profile: "quick" or "full"; "smoke" or "full" of a study.
         pairs: `(name, text)` of each `-p`; a name that comes again has one more value. A
             parameter that only some of the notebooks have is given to those.
-        part: which further parameter file of the full profile, "" for the notebook's own.
         grid: whether there may be several runs of one notebook.
 
     Raises:
@@ -95,8 +91,6 @@ def make_plans(
                 f"{other} and {notebook.path} would share one folder of the run: "
                 "run them one after the other, each with its own --out."
             )
-    if part and profile != "full":
-        raise UsageError(f"Parts belong to --profile full. Received: --part {part}")
     for name, text in pairs:
         if name == "profile":
             raise UsageError("The profile is chosen with --profile, which sets the sizes as well.")
@@ -104,7 +98,7 @@ def make_plans(
             raise UsageError(_unknown(name, text, notebooks))
     plans: list[Plan] = []
     for notebook in notebooks:
-        values: dict[str, list] = _profile_values(notebook, profile, part)
+        values: dict[str, list] = _profile_values(notebook, profile)
         for name in dict.fromkeys(name for name, _ in pairs if name in notebook.parameters):
             texts = [text for other, text in pairs if other == name]
             values[name] = _read(notebook.name, notebook, name, texts)
@@ -116,7 +110,7 @@ def make_plans(
             )
         for items in itertools.product(*values.values()):
             given = dict(zip(values, items, strict=True))
-            plans.append(Plan(notebook, profile, given, part, grid))
+            plans.append(Plan(notebook, profile, given, grid))
             if len(plans) > _MOST:
                 raise UsageError(f"A grid has at most {_MOST:,} runs. Received: more")
     return plans
@@ -178,17 +172,13 @@ def _read(source: Any, notebook: Notebook, name: str, items: list) -> list:
     return list({json.dumps(value): value for value in values}.values())
 
 
-def _profile_values(notebook: Notebook, profile: str, part: str) -> dict[str, list]:
+def _profile_values(notebook: Notebook, profile: str) -> dict[str, list]:
     """What a notebook's parameter file says, or a study's `grid.yaml`: values of each parameter."""
     if profile == "quick":  # what the notebook itself says
         return {}
     is_study, stem = notebook.path.stem == "run", notebook.path.stem
-    path = notebook.path.parent / "profiles" / profile / f"{stem}{part and '_' + part}.yaml"
+    path = notebook.path.parent / "profiles" / profile / f"{stem}.yaml"
     path = notebook.path.with_name("grid.yaml") if is_study else path
-    if part and not path.is_file():
-        files = sorted(path.parent.glob(f"{stem}_*.yaml"))
-        parts = ", ".join(file.stem.removeprefix(f"{stem}_") for file in files) or "none"
-        raise UsageError(f"{notebook.name} has no part {part!r}. There are: {parts}")
     if not path.is_file():
         raise UsageError(f"{notebook.name} has no profile {profile!r}: there is no {path}.")
     content = _read_yaml(path)

@@ -215,17 +215,6 @@ def test_a_folder_of_images_is_a_dataset(house):
     assert results["parameters"]["dataset"] == str((house / "pictures").resolve())
 
 
-def test_a_part_has_a_parameter_file_and_a_folder_of_its_own(house):
-    profile = house / "notebooks" / "profiles" / "full" / "01_good_long.yaml"
-    profile.parent.mkdir(parents=True)
-    profile.write_text("profile: full\nepochs: 70\n")
-    status, output = aelib("run", "--profile", "full", "--part", "long", cwd=house)
-    assert status == 0, output
-    results = json.loads((house / "runs" / "full" / "01_good_long" / "results.json").read_text())
-    assert results["notebook"] == "01_good_long" and results["parameters"]["epochs"] == 70
-    assert not (house / "runs" / "full" / "01_good").exists()
-
-
 def test_the_full_profile_comes_from_its_file_and_the_command_line_wins(house):
     profile = house / "notebooks" / "profiles" / "full" / "01_good.yaml"
     profile.parent.mkdir(parents=True)
@@ -277,8 +266,6 @@ def test_runs_beside_the_notebook_on_this_python_whatever_kernels_are_installed(
         (["run", "-p", "profile", "full"], ["--profile"]),
         (["run", "--profile", "huge"], ["'quick', 'full'"]),
         (["run", "--profile", "full"], ["no profile 'full'", "01_good.yaml"]),
-        (["run", "--profile", "full", "--part", "long"], ["no part 'long'", "There are: none"]),
-        (["run", "--part", "long"], ["--profile full", "Received: --part long"]),
         (["data", "fetch", "minst"], ["mnist, fashion_mnist"]),
         (["report", "nowhere"], ["no folder nowhere"]),
     ],
