@@ -6,6 +6,7 @@ are multiples of 2^-24, never 0. `BitsBackCoder`, in `aelib.bits_back`, is lossl
 arguments and bytes that are damaged or another model's raise `ValueError`.
 """
 
+import math
 from typing import Any
 
 import keras
@@ -13,18 +14,106 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike, NDArray
 
-from aelib._checks import number
+from aelib._checks import number, whole
 from aelib._container import check_end, digest, pack, stream, unpack, weights_of
 from aelib._files import write_whole as write_file  # noqa: F401  (a public name of this module)
+from aelib._settings import Penalty
 from aelib.autoencoder import Autoencoder
 from aelib.bits_back import BitsBackCoder  # noqa: F401  (a public name of this module)
 from aelib.ladder import LadderNetwork
+from aelib.losses import per_image
+from aelib.noise import uniform
+from aelib.training import mean as images_mean
 from aelib.variational import VariationalAutoencoder
 
 _MAGIC = b"aelibARC"
 _HALF_WORD = stream.model.Uniform(2**16)
 _MOST_SYMBOLS = 2**16  # of a dimension of the code
 _FIRST_WORDS = np.array([2**24], "uint32")  # on a stack below this, symbols may be free
+
+
+@keras.saving.register_keras_serializable(package="aelib")
+class RateTerm(Penalty, keras.layers.Layer):
+    """Adds `weight` times the bits of a rounded code to the loss, and in training rounding's noise.
+
+    Rounding to a multiple of `step` has no gradient. In training uniform noise between -step / 2
+    and step / 2 stands in for it, and each dimension has a learned density, a mixture of logistic
+    ones. Of a code z the bits are
+
+        -sum over dimensions of log2 P(z),    P(z) = F(z + step / 2) - F(z - step / 2)
+
+    with the mixture's distribution function F: P is the density of the noisy code, times the step,
+    and on multiples of the step it is a probability of integers. The loss gains `weight` times the
+    bits of the noisy code, averaged over images, in float32; a metric with the layer's name shows
+    the bits. In use the code passes as it is, and the bits are those of the rounded code.
+
+    Args:
+        weight: float >= 0, the lambda: units of the loss per bit.
+        step: float > 0, in units of the code; that of the `Archiver`, which counts its own tables.
+        components: int >= 1, logistic densities in the mixture of each dimension.
+        seed: int >= 0, repeats the same sequence of noise; None draws one.
+
+    Call arguments: `z`, codes `(batch, ...)`, and `training`, whether to add noise.
+    Output shape: that of `z`; all axes but the first are dimensions of the code.
+
+    References: Balle, Laparra & Simoncelli, "End-to-end optimized image compression", 2017; Theis,
+    Shi, Cunningham & Huszar, "Lossy image compression with compressive autoencoders", 2017.
+    """
+
+    def __init__(
+        self,
+        weight: float,
+        step: float = 1.0,
+        components: int = 3,
+        seed: int | None = None,
+        **kwargs,
+    ):
+        super().__init__(weight=weight, **kwargs)
+        self.step = number("step", step, 0, above=True)
+        self.components = whole("components", components, 1)
+        self.seed = None if seed is None else whole("seed", seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
+
+    def build(self, input_shape):
+        shape = (self.components, *input_shape[1:])
+        spread = {"dtype": "float32", "autocast": False}
+        # One density at 0, and more around it: equal ones would stay equal.
+        start = self.step * (np.arange(self.components) - (self.components - 1) / 2)
+        start = np.broadcast_to(start.reshape(-1, *[1] * (len(shape) - 1)), shape)
+        zeros, wide = "zeros", keras.initializers.Constant(np.log(self.step))
+        self.logits = self.add_weight(shape, zeros, name="logits", **spread)
+        self.centres = self.add_weight(shape, zeros, name="centres", **spread)
+        self.log_scales = self.add_weight(shape, wide, name="log_scales", **spread)
+        self.centres.assign(start)
+
+    def bits(self, z):
+        """Of each code, `(batch,)`; those of the integers z / step where z is rounded."""
+        z = ops.expand_dims(ops.cast(z, "float32"), 1)  # beside the components
+        scales = ops.exp(self.log_scales)
+        # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)), and no 0 far outside.
+        above = (z + self.step / 2 - self.centres) / scales
+        below = (z - self.step / 2 - self.centres) / scales
+        log_p = ops.log_sigmoid(above) + ops.log_sigmoid(-below)
+        log_p += ops.log(-ops.expm1(-self.step / scales)) + ops.log_softmax(self.logits, axis=0)
+        return per_image(-ops.logsumexp(log_p, axis=1)) / math.log(2)
+
+    def call(self, z, training=False):
+        if training:
+            noise = self.step * (uniform(ops.shape(z), self.seed_generator) - 0.5)
+            z = z + ops.cast(noise, z.dtype)
+            bits = self.bits(z)
+        else:
+            bits = self.bits(self.step * ops.round(ops.cast(z, "float32") / self.step))
+        self._metric.update_state(bits)
+        self.add_loss(ops.multiply(self.weight, images_mean(bits)))
+        return z
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        more = {"step": self.step, "components": self.components, "seed": self.seed}
+        return {**super().get_config(), **more}
 
 
 @keras.saving.register_keras_serializable(package="aelib")

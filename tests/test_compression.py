@@ -10,7 +10,7 @@ from scipy import special, stats
 
 import aelib
 from aelib.autoencoder import Autoencoder
-from aelib.compression import Archiver
+from aelib.compression import Archiver, RateTerm
 from aelib.ladder import LadderNetwork
 from aelib.losses import BernoulliCrossEntropy, SquaredError
 from aelib.variational import VariationalAutoencoder
@@ -310,3 +310,91 @@ def test_arguments_of_the_archiver(make_parts, images):
     for step, reason in ((1e-6, "at most 65,536 values"), (1e-30, "of 32 bits")):
         with pytest.raises(ValueError, match=f"{reason}: use a larger step. Received: step={step}"):
             Archiver(model, step).adapt(images)
+
+
+def built_rate_term(step=1.0, components=3, **more):
+    """A rate term of two dimensions with densities that are nobody's start."""
+    layer = RateTerm(1.0, step, components, seed=0, **more)
+    layer.build((None, 2))
+    for variable in layer.trainable_variables:
+        variable.assign(RNG(len(variable.path)).normal(0, 1, variable.shape))
+    return layer
+
+
+@pytest.mark.parametrize("step", [0.25, 1, 3])
+@pytest.mark.parametrize("offset", [0.0, 0.3])
+def test_probabilities_of_the_multiples_of_the_step_sum_to_one(step, offset):
+    layer = built_rate_term(step)
+    z = step * (np.arange(-2000, 2001) + offset)
+    one = np.float32(z[np.argmin(np.abs(z))])
+    first = layer.bits(np.stack([z, np.full_like(z, one)], axis=1).astype("float32"))
+    second = layer.bits(np.stack([np.full_like(z, one), z], axis=1).astype("float32"))
+    both = layer.bits(np.full((1, 2), one))
+    # P(z, one) summed over z is P(one) of the other dimension; the product of both is P(one, one).
+    shares = [np.exp2(-np.asarray(bits, float)).sum() for bits in (first, second)]
+    np.testing.assert_allclose(np.prod(shares), np.exp2(-float(both[0])), rtol=1e-3)
+
+
+def test_bits_are_those_of_a_mixture_of_logistic_distributions():
+    layer = built_rate_term(0.5)
+    z = RNG(1).normal(0, 2, (50, 2))
+    logits, centres, log_scales = (np.asarray(v, float) for v in layer.trainable_variables)
+    cdf = [stats.logistic(centres, np.exp(log_scales)).cdf(z[:, None] + h) for h in (-0.25, 0.25)]
+    p = ((cdf[1] - cdf[0]) * special.softmax(logits, axis=0)).sum(axis=1)
+    bits = layer.bits(z.astype("float32"))
+    np.testing.assert_allclose(bits, -np.log2(p).sum(axis=1), rtol=1e-4)
+
+
+def test_bits_far_outside_are_finite_and_lead_back():
+    layer = built_rate_term()
+    z = tf.constant([[-1e4, 1e4]])
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        bits = layer.bits(z)
+    slopes = tape.gradient(bits, z).numpy()[0]
+    assert np.isfinite(bits).all() and slopes[0] < 0 < slopes[1]
+
+
+def test_training_sees_noise_as_of_rounding_and_use_counts_rounded_codes():
+    layer = built_rate_term(0.5)
+    z = RNG(2).normal(0, 3, (5000, 2)).astype("float32")
+    noise = np.asarray(layer(z, training=True)) - z
+    assert stats.kstest(noise.ravel(), stats.uniform(-0.25, 0.5).cdf).pvalue > 0.01
+    bits_in_training = float(layer.losses[0])
+    np.testing.assert_allclose(bits_in_training, np.mean(layer.bits(z + noise)), rtol=1e-5)
+    np.testing.assert_array_equal(layer(z), z)
+    rounded = 0.5 * np.rint(z / np.float32(0.5))
+    np.testing.assert_allclose(float(layer.losses[0]), np.mean(layer.bits(rounded)), rtol=1e-5)
+
+
+def test_a_learned_density_costs_the_entropy_of_the_code():
+    p = np.array([0.05, 0.7, 0.05, 0.2])  # of -1, 0, 1, 2: not the shape of one logistic density
+    entropy = stats.entropy(p, base=2)
+    z = RNG(3).choice([-1, 0, 1, 2], (20_000, 1), p=p).astype("float32")
+    layer = RateTerm(1.0, components=4)
+    layer.build((None, 1))
+    adam = keras.optimizers.Adam(0.05)
+    for _ in range(300):
+        with tf.GradientTape() as tape:
+            bits = tf.reduce_mean(layer.bits(z[:2000]))
+        weights = layer.trainable_variables
+        adam.apply_gradients(zip(tape.gradient(bits, weights), weights, strict=True))
+    found = float(np.mean(layer.bits(z)))
+    sample = np.mean(-np.log2(p[z.astype(int) + 1]))
+    assert sample - 0.01 <= found <= 1.03 * entropy
+
+
+def test_the_rate_weighs_as_much_as_said():
+    z = RNG(4).normal(0, 2, (100, 2)).astype("float32")
+    layers_ = [RateTerm(weight, seed=1) for weight in (1.0, 0.25)]
+    losses = [(layer(z, training=True), float(layer.losses[0]))[1] for layer in layers_]
+    np.testing.assert_allclose(losses[1], 0.25 * losses[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [({"weight": -1}, "weight"), ({"step": 0}, "step"), ({"components": 0}, "components")],
+)
+def test_a_rate_term_refuses(arguments, named):
+    with pytest.raises(ValueError, match=f"`{named}`.*Received"):
+        RateTerm(**{"weight": 1.0} | arguments)

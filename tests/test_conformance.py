@@ -194,6 +194,13 @@ LAYERS = {
         seeds=1,
         losses=1,
     ),
+    "rate_term": Layer(
+        "compression.RateTerm",
+        lambda: {"weight": 0.5, "step": 0.5, "seed": 3},
+        trainable=3,
+        seeds=1,
+        losses=1,
+    ),
     "combinator": Layer("ladder.Combinator", trainable=1, inputs=2),
     "transposed": Layer(
         "tied.TransposedDense",
