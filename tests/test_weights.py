@@ -236,6 +236,30 @@ def test_a_denoiser_learns_from_noise_of_any_strength_and_is_kept_without_it():
     assert found["denoised_0.5"][0] > found["noisy_0.75"][0]
 
 
+def test_a_price_for_bits_lowers_them_and_the_rate_term_is_not_kept():
+    x = np.random.default_rng(0).random((80, 6, 5, 1), "float32")
+    split = SimpleNamespace(x=x)
+    images = SimpleNamespace(train=split, valid=split, test=split, image_shape=(6, 5, 1))
+    found = {}
+    for price in (0.0, 10.0):
+        more = {"parts": "dense", "sizes": [16], "code_dim": 4, "bit_price": price}
+        recipe = TINY["recipe"] | more | {"epochs": 60, "batch_size": 20, "peak": 0.01}
+        model = make_weights.train({**TINY, "recipe": recipe}, images)
+        assert [type(one).__name__ for one in model.encoder.layers] == ["Flatten", "Dense", "Dense"]
+        found[price] = make_weights.of_autoencoder(model, images, {"recipe": recipe})
+    assert found[10.0]["bits_per_pixel"][0] < found[0.0]["bits_per_pixel"][0] - 0.05
+    assert found[0.0]["psnr"][0] > found[10.0]["psnr"][0]
+
+
+def test_a_recipe_asks_for_black_and_white_pixels_and_a_warm_up():
+    more = {"parts": "dense", "sizes": [8], "loss": "BernoulliCrossEntropy", "beta": 1.0}
+    recipe = TINY["recipe"] | more | {"binarize": True, "warmup": 0.5, "batch_size": 10}
+    split = SimpleNamespace(x=np.random.default_rng(0).random((40, 4, 4, 1), "float32"))
+    images = SimpleNamespace(train=split, valid=split, test=split, image_shape=(4, 4, 1))
+    model = make_weights.train({**TINY, "recipe": recipe}, images)
+    assert model.binarize and model.beta_warmup == 2, "half of the four steps of one epoch"
+
+
 def test_strokes_only_add_ink_and_their_number_falls():
     more = {"parts": "strokes", "code_dim": 12, "k": 3, "k_start": 6, "epochs": 4, "batch_size": 10}
     plan = {**TINY, "recipe": TINY["recipe"] | more}
@@ -303,6 +327,8 @@ def test_models_are_chosen_by_name_and_made_when_they_are_not_there(monkeypatch)
         "mnist_vae_2d",
         "mnist_vae_20d",
         "faces_64",
+        "mnist_archiver",
+        "mnist_binary_vae",
         "mnist_judge",
         "mnist_ladder",
     ]

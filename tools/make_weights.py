@@ -26,9 +26,11 @@ import aelib
 from aelib import data, losses, metrics, recipes, stacked
 from aelib._files import write_whole
 from aelib.autoencoder import Autoencoder
+from aelib.compression import Archiver, RateTerm
 from aelib.data import faces
 from aelib.denoising import GaussianCorruption
 from aelib.ladder import LadderNetwork
+from aelib.pca import PCA
 from aelib.sparse import KLSparsity, KSparse
 from aelib.variational import VariationalAutoencoder
 
@@ -198,6 +200,46 @@ RECIPES: dict[str, dict[str, Any]] = {
             "bits": 8,
         },
     },
+    "mnist_archiver": {
+        "about": "Codes of MNIST's digits that were trained with a price for every bit.",
+        "lesson": "12_compression",
+        "dataset": "mnist",
+        "recipe": {
+            "bit_price": 0.018,
+            "bit_price_of": "compression.RateTerm, step 1: squared error per bit",
+            "parts": "beside_pca",
+            "start": "PCA's linear layer in each half; the convolutions beside it end in zeros",
+            "sizes": [16, 32],
+            "code_dim": 64,
+            "activation": "gelu",
+            "epochs": 11,
+            "batch_size": 64,
+            "peak": 3e-3,
+            "validation": 0.05,
+            "bits": 8,
+        },
+    },
+    "mnist_binary_vae": {
+        "about": "A variational autoencoder of black and white digits, for files without loss.",
+        "lesson": "12_compression",
+        "dataset": "mnist",
+        "recipe": {
+            "beta": 1.0,
+            "warmup": 0.1,
+            "warmup_of": "all steps: the share over which beta rises from 0",
+            "binarize": True,
+            "parts": "dense",
+            "sizes": [200, 200],
+            "code_dim": 50,
+            "activation": "gelu",
+            "loss": "BernoulliCrossEntropy",
+            "epochs": 120,
+            "batch_size": 128,
+            "peak": 3e-3,
+            "validation": 0.05,
+            "bits": 8,
+        },
+    },
     "mnist_judge": {
         "about": "Says which digit an image of MNIST shows; its last hidden layer judges samples.",
         "lesson": "09_variational",
@@ -272,6 +314,8 @@ def parts(recipe: dict[str, Any], shape: tuple[int, ...]) -> tuple[Any, Any]:
         return hourglass(recipe, shape)
     if recipe["parts"] == "strokes":
         return strokes(recipe, shape)
+    if recipe["parts"] == "beside_pca":
+        return recipes.convolutional(shape, recipe["sizes"], code_dim, activation=activation)
     if recipe["parts"] != "map":
         make = {"dense": recipes.dense, "convolutional": recipes.convolutional}[recipe["parts"]]
         options = {"activation": activation, "output_activation": "sigmoid"}
@@ -331,6 +375,22 @@ def begin_strokes(halves: tuple[Any, Any], recipe: dict[str, Any], x: np.ndarray
         encoder.layers[-1].k = int(steps[min(epoch, len(steps) - 1)])
 
     return [keras.callbacks.LambdaCallback(on_epoch_begin=set_k)]
+
+
+def beside_pca(halves: tuple[Any, Any], x: np.ndarray) -> list[keras.Model]:
+    """Each half beside PCA's linear layer; the two are added, and the network starts at 0."""
+    code_dim = halves[0].output_shape[-1]
+    found = PCA(code_dim).fit(x.reshape(len(x), -1))
+    encoder, decoder = recipes.dense(x.shape[1:], [], code_dim)
+    encoder.layers[-1].set_weights([found.components_.T, -found.components_ @ found.mean_])
+    decoder.layers[0].set_weights([found.components_, found.mean_])
+    both = []
+    for straight, bent in zip((encoder, decoder), halves, strict=True):
+        last = [layer for layer in bent.layers if layer.weights][-1]
+        last.kernel.assign(0 * last.kernel)
+        inputs = keras.Input(bent.input_shape[1:])
+        both.append(keras.Model(inputs, layers.add([straight(inputs), bent(inputs)])))
+    return both
 
 
 def dropping(encoder: keras.Sequential, rate: float) -> keras.Sequential:
@@ -409,21 +469,30 @@ def train(plan: dict[str, Any], images: data.Dataset) -> keras.Model:
         return model
     if recipe["parts"] == "stack":
         return stack(recipe, x)
-    halves = parts(recipe, images.image_shape)
+    halves: Any = parts(recipe, images.image_shape)
+    if recipe["parts"] == "beside_pca":
+        halves = beside_pca(halves, x)
     if "beta" in recipe:
-        model = VariationalAutoencoder(*halves, beta=recipe["beta"])
+        more = {"beta": recipe["beta"], "binarize": recipe.get("binarize", False)}
+        steps = recipe["epochs"] * math.ceil(len(x) / recipe["batch_size"])
+        model = VariationalAutoencoder(
+            *halves, beta_warmup=round(recipe.get("warmup", 0) * steps), **more
+        )
     else:
         noise = NoiseOfAnyStrength(recipe["noise"], recipe["seed"]) if "noise" in recipe else None
-        model = Autoencoder(*halves, noise)
+        encoder, decoder = halves
+        if "bit_price" in recipe:
+            encoder = keras.Sequential([encoder, RateTerm(recipe["bit_price"])])
+        model = Autoencoder(encoder, decoder, noise)
     if recipe["parts"] == "strokes":
         budget["callbacks"] = begin_strokes(halves, recipe, x)
-    else:
+    elif recipe["parts"] != "beside_pca":
         bias = [layer for layer in model.decoder.layers if layer.weights][-1].bias
         mean = x.mean(axis=0).reshape(-1, bias.shape[0]).mean(axis=0).clip(1e-3, 1 - 1e-3)
         bias.assign(np.log(mean / (1 - mean)))
     recipes.fit(model, x, loss, verbose=2, **budget)
     model.evaluate(images.valid.x, verbose=2)  # what a recipe is chosen on
-    if "noise" not in recipe:
+    if not {"noise", "bit_price"} & recipe.keys():
         return model
     clean = Autoencoder(*halves)
     clean.build((None, *images.image_shape))
@@ -498,6 +567,15 @@ def of_autoencoder(model: Any, images: data.Dataset, plan: dict[str, Any]) -> di
         for name, image in (("noisy", noisy), ("denoised", model.reconstruct(noisy))):
             value = metrics.psnr(x, image).mean(dtype="float64")
             found[f"{name}_{stddev}"] = (value, "dB: peak signal-to-noise, mean over test images")
+    if "bit_price" in plan["recipe"]:
+        archiver = Archiver(model, 1.0)
+        archiver.adapt(images.train.x[:20_000])
+        file = archiver.compress(x)
+        psnr = metrics.psnr(x, archiver.decompress(file)).mean(dtype="float64")
+        found |= {
+            "bits_per_pixel": (8 * len(file) / x.size, "of one file of all test images"),
+            "psnr": (psnr, "dB: peak signal-to-noise, mean over test images, read from the file"),
+        }
     if z.shape[1] == 2:
         few, k = slice(2_000), 12
         flat, codes = x[few].reshape(len(x[few]), -1), z[few]
