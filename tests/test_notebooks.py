@@ -17,26 +17,8 @@ every = pytest.mark.parametrize(
 )
 numbered = pytest.mark.parametrize("path", NUMBERED, ids=lambda path: path.stem)
 
-LONGEST = 25  # lines of a cell
-# Not yet rewritten as lessons of the second edition. The list may only shrink.
-FIRST_EDITION = {11, 12}
-LESSONS = [path for path in NUMBERED if int(path.stem[:2]) not in FIRST_EDITION]
-lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+LONGEST = 25  # lines of a cell; 20 in a lesson
 STUDIES = sorted((ROOT / "studies").glob("*/"))
-# Cells that were longer when the rule was made. The list may only shrink, and so may they.
-LONGER = {
-    "11_retrieval_and_compression": {
-        "use-04": 26,
-        "use-18": 28,
-        "use-25": 28,
-        "use-29": 29,
-        "use-41": 28,
-        "use-42": 29,
-    },
-    "12_disentanglement": {"d-18": 28, "d-28": 27, "d-38": 31},
-    "solutions/11_retrieval_and_compression": {"use-06": 27, "use-10": 27, "use-14": 26},
-    "solutions/12_disentanglement": {"ds-11": 26},
-}
 CLAIMS = {"claim", "record", "same"}
 LANGUAGE = {
     "codemirror_mode": {"name": "ipython", "version": 3},
@@ -273,15 +255,9 @@ def test_every_stored_figure_has_an_alternative_text(path):
 @every
 def test_cells_are_short(path):
     notebook = read(path)
-    name = "/".join(path.parts[-2:]).removeprefix("notebooks/").removesuffix(".ipynb")
-    long = {}
-    for cell in code(notebook):
-        lines = sum(bool(line.strip()) for line in source(cell).splitlines())
-        if lines > LONGEST and cell not in tagged(notebook, "parameters"):
-            long[cell["id"]] = lines
-    allowed = LONGER.get(name, {})
-    assert long.keys() == allowed.keys(), "a cell that has become short leaves the list"
-    assert all(lines <= allowed[cell] for cell, lines in long.items()), long
+    parameters = tagged(notebook, "parameters")
+    cells = [cell for cell in code(notebook) if cell not in parameters]
+    assert not [cell["id"] for cell in cells if lines_of(cell) > LONGEST]
     assert "verbose=1" not in text_of(notebook, "code")
 
 
@@ -289,7 +265,7 @@ def lines_of(cell):
     return sum(bool(line.strip()) for line in source(cell).splitlines())
 
 
-@lesson
+@numbered
 def test_a_lesson_is_short(path):
     notebook = read(path)
     (parameters,) = tagged(notebook, "parameters")
@@ -298,7 +274,7 @@ def test_a_lesson_is_short(path):
     assert not [c["id"] for c in code(notebook) if lines_of(c) > 20 and c is not parameters]
 
 
-@lesson
+@numbered
 def test_a_lesson_leads_on(path):
     """Contents, references and neighbours are links, and what they lead to is there."""
     prose = text_of(read(path), "markdown")
