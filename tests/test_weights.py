@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 import aelib
 from aelib import data, weights
+from aelib.data import faces
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "aelib" / "weights"
@@ -24,8 +25,8 @@ import make_weights  # noqa: E402
 
 PROJECT = (ROOT / "pyproject.toml").read_text()
 EVERY = weights.names()
-CLASSIFIERS = ("reader", "ladder")
-AUTOENCODERS = [name for name in EVERY if weights.card(name)["recipe"]["parts"] not in CLASSIFIERS]
+OTHERS = ("reader", "ladder", "conditional")  # what does not go from images alone to images
+AUTOENCODERS = [name for name in EVERY if weights.card(name)["recipe"]["parts"] not in OTHERS]
 TINY = {
     "about": "Small.",
     "lesson": "00_start_here",
@@ -110,6 +111,30 @@ def test_the_judge_gives_a_number_for_each_digit():
     x = np.random.default_rng(0).random((3, 28, 28, 1), "float32")
     assert judge(x).shape == (3, 10)
     assert judge.layers[-3].units == 128  # lesson 09 reads its last hidden layer
+
+
+def test_the_conditional_model_draws_the_smile_that_it_is_told():
+    model = weights.load("faces_conditional")
+    x = np.random.default_rng(0).random((3, 64, 64, 1), "float32")
+    sad, glad = -np.ones((3, 1), "float32"), np.ones((3, 1), "float32")
+    code, told = model.encode([x, glad])
+    assert code.shape == (3, weights.card("faces_conditional")["recipe"]["code_dim"])
+    np.testing.assert_array_equal(told, glad)
+    np.testing.assert_array_equal(code, model.encode([x, sad])[0])
+    results = [model.reconstruct([x, smile]) for smile in (sad, glad)]
+    assert results[0].shape == x.shape and np.abs(results[0] - results[1]).max() > 0.2
+
+
+def test_a_pair_is_one_person_with_two_smiles_each_seen_once_and_asked_for_once():
+    factors = faces.sample(4, seed=0)
+    split = data.Split(faces.render(factors, 16), faces.labels(factors), factors)
+    (seen, told), drawn = make_weights.pairs(split)
+    np.testing.assert_array_equal(seen[:4], split.x)
+    np.testing.assert_array_equal(drawn[4:], split.x)
+    np.testing.assert_array_equal(seen[4:], drawn[:4])
+    for image, smile, row in zip(drawn, told[:, 0], [0, 1, 2, 3] * 2, strict=True):
+        person = {name: values[row : row + 1] for name, values in factors.items()}
+        np.testing.assert_allclose(image, faces.render(person | {"smile": smile}, 16)[0], atol=1e-6)
 
 
 def test_the_ladder_classifies_and_draws_and_can_be_trained_further():
@@ -327,6 +352,9 @@ def test_models_are_chosen_by_name_and_made_when_they_are_not_there(monkeypatch)
         "mnist_vae_2d",
         "mnist_vae_20d",
         "faces_64",
+        "faces_factors",
+        "faces_entangled",
+        "faces_conditional",
         "mnist_archiver",
         "mnist_binary_vae",
         "mnist_judge",
