@@ -51,8 +51,9 @@ CUTS = {
     "08": Cut("ladder-picture", (99, 36, 720, 424), "Digits with noise, cleaned by a ladder"),
     "09": Cut("sheet", (0, 34, 1002, 660), "A plane of digits, each like its neighbours"),
     "10": Cut("explorer", (13, 0, 627, 384), "A face that smiles, puts on glasses, grows a beard"),
-    "11": Cut("use-26-pictures", (190, 34, 680, 340), "Digits as negatives, noise, digits cut off"),
-    "12": Cut("d-37", (130, 34, 850, 484), "All digits in five people's handwriting"),
+    "11": Cut("others-areas", (190, 34, 680, 340), "Digits as negatives, noise, digits cut off"),
+    "12": Cut("kept", (112, 40, 640, 353), "Digits, their files read back, and PCA's"),
+    "13": Cut("smile", (114, 38, 676, 458), "Faces, and the smiles that they borrow"),
 }  # fmt: skip
 
 
