@@ -51,7 +51,7 @@ CUTS = {
     "08": Cut("ladder-picture", (99, 36, 720, 424), "Digits with noise, cleaned by a ladder"),
     "09": Cut("sheet", (0, 34, 1002, 660), "A plane of digits, each like its neighbours"),
     "10": Cut("explorer", (13, 0, 627, 384), "A face that smiles, puts on glasses, grows a beard"),
-    "11": Cut("others-areas", (182, 40, 656, 338), "Negatives, noise and faces: they are no digits"),
+    "11": Cut("others-areas", (182, 40, 656, 338), "Negatives, noise and faces: no digits"),
     "12": Cut("kept", (112, 40, 640, 353), "Digits, their files read back, and PCA's"),
     "13": Cut("smile", (114, 322, 676, 740), "Smiles, the same on other faces, and drawn there"),
 }  # fmt: skip
