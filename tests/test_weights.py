@@ -352,11 +352,11 @@ def test_models_are_chosen_by_name_and_made_when_they_are_not_there(monkeypatch)
         "mnist_vae_2d",
         "mnist_vae_20d",
         "faces_64",
+        "mnist_archiver",
+        "mnist_binary_vae",
         "faces_factors",
         "faces_entangled",
         "faces_conditional",
-        "mnist_archiver",
-        "mnist_binary_vae",
         "mnist_judge",
         "mnist_ladder",
     ]
