@@ -178,7 +178,7 @@ def test_the_command_copies_the_collection_whose_lessons_it_then_lists(tmp_path)
     status, output = aelib("get", cwd=tmp_path)
     assert status == 0 and "cd aelib-lessons" in output
     status, output = aelib("list", cwd=tmp_path / lessons.FOLDER / "studies")
-    assert status == 0 and output.count("?\n") == len(numbered(ROOT)) == 13
+    assert status == 0 and output.count("?\n") == len(numbered(ROOT)) == 14
     status, output = aelib("get", "x", "nosuch", cwd=tmp_path)
     assert status == 2 and "There is no notebook 'nosuch'" in output and "09_variational" in output
     assert not (tmp_path / "x").exists()

@@ -137,9 +137,8 @@ def test_of_results_and_a_fault_the_fault_is_shown_with_its_notebook(results):
 def test_runs_of_one_notebook_are_told_apart(tmp_path):
     runs = []
     for seed in (0, 1):
-        plan = Plan(
-            Notebook(tmp_path / "02_pca.ipynb"), "quick", {"seed": seed, "k": [1]}, "", True
-        )
+        notebook = Notebook(tmp_path / "02_pca.ipynb")
+        plan = Plan(notebook, "quick", {"seed": seed, "k": [1]}, in_grid=True)
         plan.notebook.__dict__["cells"] = []
         executed(tmp_path, code_cell(png(alt=f"of seed {seed}")), name=f"{plan.id}/02_pca.ipynb")
         runs.append(Result(plan.name, "quick", plan.parameters))
