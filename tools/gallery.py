@@ -47,13 +47,13 @@ CUTS = {
     "04": Cut("sheet", (12, 55, 372, 288), "Features of a sparse code: strokes and hooks"),
     "05": Cut("wrong-figure", (530, 30, 1112, 362), "Bars: the Jacobian that six penalties leave"),
     "06": Cut("arrows", (425, 58, 1209, 425), "A denoiser's arrows lead back to a spiral"),
-    "07": Cut("ghosts", (172, 38, 828, 448), "Digits with and without pretraining"),
+    "07": Cut("ghosts", (192, 38, 826, 448), "Digits with and without pretraining"),
     "08": Cut("ladder-picture", (99, 36, 720, 424), "Digits with noise, cleaned by a ladder"),
     "09": Cut("sheet", (0, 34, 1002, 660), "A plane of digits, each like its neighbours"),
     "10": Cut("explorer", (13, 0, 627, 384), "A face that smiles, puts on glasses, grows a beard"),
     "11": Cut("others-areas", (182, 40, 656, 338), "Negatives, noise and faces: no digits"),
     "12": Cut("kept", (112, 40, 640, 353), "Digits, their files read back, and PCA's"),
-    "13": Cut("smile", (114, 322, 676, 740), "Smiles, the same on other faces, and drawn there"),
+    "13": Cut("smile", (152, 322, 714, 740), "Smiles, the same on other faces, and drawn there"),
 }  # fmt: skip
 
 
