@@ -47,7 +47,7 @@ CUTS = {
     "04": Cut("sheet", (12, 55, 372, 288), "Features of a sparse code: strokes and hooks"),
     "05": Cut("wrong-figure", (530, 30, 1112, 362), "Bars: the Jacobian that six penalties leave"),
     "06": Cut("arrows", (425, 58, 1209, 425), "A denoiser's arrows lead back to a spiral"),
-    "07": Cut("ghosts", (192, 38, 826, 448), "Digits with and without pretraining"),
+    "07": Cut("ghosts", (192, 38, 806, 448), "Digits with and without pretraining"),
     "08": Cut("ladder-picture", (99, 36, 720, 424), "Digits with noise, cleaned by a ladder"),
     "09": Cut("sheet", (0, 34, 1002, 660), "A plane of digits, each like its neighbours"),
     "10": Cut("explorer", (13, 0, 627, 384), "A face that smiles, puts on glasses, grows a beard"),
