@@ -39,6 +39,7 @@ class NativeKernelManager(AsyncKernelManager):
 
     def __init__(self, **kwargs):
         super().__init__(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]), **kwargs)
+        self.shutdown_wait_time = 2.0  # not 5: a third of them hang when all is done
         NativeKernelManager.started = self
 
 
