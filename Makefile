@@ -89,6 +89,7 @@ site: $(VENV)/installed  ## the lessons, the library and the claims as pages: bu
 
 bench: $(VENV)/installed  ## how fast training is, beside plain Keras, PyTorch and JAX
 	$(BIN)/python benchmarks/fit_speed.py
+	$(BIN)/python benchmarks/first_fit.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/drawing_speed.py
 	$(BIN)/python benchmarks/workers.py

@@ -21,6 +21,7 @@ class _Corruption(keras.layers.Layer):
         self.seed = None if seed is None else whole("seed", seed)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
+        self.built = True  # there are no weights to make
 
     def call(self, x, training=False):
         return self.corrupt(x) if training else x

@@ -15,6 +15,7 @@ import keras
 from keras import Model, layers
 
 from aelib._checks import flag, number, whole
+from aelib.training import build_optimizer
 
 
 def dense(
@@ -104,6 +105,7 @@ def fit(
     epochs, batch_size = whole("epochs", epochs, 1), whole("batch_size", batch_size, 1)
     batches = -(-len(keras.tree.flatten(x)[0]) // batch_size)
     model.compile(adam(peak, epochs * batches), loss)
+    build_optimizer(model)
     return model.fit(x, batch_size=batch_size, epochs=epochs, **{"verbose": 0} | more).history
 
 

@@ -2,7 +2,8 @@
 
 Keras returns to Python after every step for its logs, has `tf.data` copy every batch out of the
 images with threads that the matrix products need, and writes Adam's step as a dozen passes over
-the weights. XLA is left to Keras: on with a GPU, off on a CPU, where it loses as often as it wins.
+the weights. Its first step makes the optimizer's variables, so that TensorFlow traces it twice. XLA
+is left to Keras: on with a GPU, off on a CPU, where it loses as often as it wins.
 benchmarks/README.md has the figures.
 
 Names that Keras does not document are used here only, and where one is missing Keras's own,
@@ -65,7 +66,10 @@ def _shuffled(count: int, batch_size: int) -> tf.data.Dataset:
 
 def beside(indices: tf.data.Dataset, arrays: tuple) -> tf.data.Dataset:
     """`Rows` of batches of row numbers and the arrays that they are rows of."""
-    return tf.data.Dataset.zip(Rows(indices, tf.data.Dataset.from_tensors(arrays).repeat()))
+    batches = tf.data.Dataset.zip(Rows(indices, tf.data.Dataset.from_tensors(arrays).repeat()))
+    options = tf.data.Options()
+    options.autotune.enabled = False  # every epoch would wait until its thread has slept
+    return batches.with_options(options)
 
 
 def gathered(data):
@@ -106,6 +110,18 @@ def _adam_step(self, gradient, variable, learning_rate):
         epsilon=tf.cast(self.epsilon, variable.dtype),
         grad=tf.cast(gradient, variable.dtype),
     )
+
+
+def build_optimizer(model: keras.Model) -> None:
+    """Makes the optimizer's variables before the first step, which is traced twice if it does.
+
+    Not if a layer has no weights yet: they would be missing.
+    """
+    inside = getattr(model, "_flatten_layers", None)
+    ready = inside and model.compiled and all(layer.built for layer in inside())
+    if ready and not model.optimizer.built:
+        with model.distribute_strategy.scope():
+            model.optimizer.build(model.trainable_variables)
 
 
 def over_replicas(value):
@@ -181,6 +197,8 @@ def executing(model: keras.Model, function: str, callbacks: Any, *steps: int | N
 
     It is traced anew where that number, or what is trainable, is no longer what it was traced with.
     """
+    if function == "train_function":
+        build_optimizer(model)
     most = model.steps_per_execution
     at_once = 1 if sees_batches(callbacks) else math.gcd(most, *(n for n in steps if n))
     trained = tuple(map(id, model.trainable_variables)) if function == "train_function" else ()

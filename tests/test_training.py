@@ -1,11 +1,13 @@
-"""TensorFlow's kernel takes the steps of Keras's Adam, or leaves them to it."""
+"""Adam's steps are Keras's, a step is traced once, and an epoch is every row once."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from aelib import training
+from aelib import recipes, training
+from aelib.autoencoder import Autoencoder
+from aelib.denoising import GaussianCorruption
 from aelib.training import fuse_adam as fuse
 
 
@@ -84,3 +86,52 @@ def test_an_epoch_is_every_row_once_in_a_new_order(long, monkeypatch):
         np.testing.assert_array_equal(np.sort(np.concatenate(epoch)), np.arange(10, 33))
         np.testing.assert_array_equal(np.concatenate(epoch), np.concatenate(same))
     assert len({tuple(np.concatenate(epoch)) for epoch in first}) == 3
+
+
+X = np.random.default_rng(0).random((40, 6), dtype="float32")
+
+
+def network(kind, layers):
+    halves = recipes.dense((6,), [5], 2)
+    if kind == "plain Keras":
+        return keras.Sequential([*halves, *layers])
+    encoder = keras.Sequential([halves[0], *layers])
+    return Autoencoder(encoder, halves[1], GaussianCorruption(0.1) if kind == "denoising" else None)
+
+
+@pytest.mark.parametrize("kind", ["autoencoder", "denoising", "plain Keras"])
+def test_a_training_step_is_traced_once(kind):
+    traced = []
+
+    class Counting(keras.layers.Layer):
+        def call(self, x, training=False):
+            if training and isinstance(x, tf.Tensor):  # not Keras's own symbolic run
+                traced.append(x)
+            return x
+
+    model = network(kind, [Counting()])
+    recipes.fit(model, X, "mse", epochs=2, peak=1e-3, y=X if kind == "plain Keras" else None)
+    assert len(traced) == 1
+
+
+@pytest.mark.parametrize("kind", ["autoencoder", "plain Keras"])
+def test_weights_that_the_first_step_makes_are_trained(kind):
+    class Late(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.inside = keras.layers.Dense(2 if kind == "autoencoder" else 6)
+
+        def build(self, input_shape):
+            self.built = True
+
+        def call(self, x, training=False):
+            return self.inside(x) if training else x
+
+    late = Late()
+    model = network(kind, [late])
+    recipes.fit(model, X, "mse", epochs=1, peak=1e-3, y=X if kind == "plain Keras" else None)
+    assert late.inside.bias.numpy().any()
+
+
+def test_no_thread_of_a_tuner_is_waited_for():
+    assert training.rows((X,), 5, True).options().autotune.enabled is False
