@@ -105,7 +105,7 @@ def fit(
     epochs, batch_size = whole("epochs", epochs, 1), whole("batch_size", batch_size, 1)
     batches = -(-len(keras.tree.flatten(x)[0]) // batch_size)
     model.compile(adam(peak, epochs * batches), loss)
-    build_optimizer(model)
+    build_optimizer(model)  # also of a model that is not the library's
     return model.fit(x, batch_size=batch_size, epochs=epochs, **{"verbose": 0} | more).history
 
 

@@ -113,9 +113,9 @@ def _adam_step(self, gradient, variable, learning_rate):
 
 
 def build_optimizer(model: keras.Model) -> None:
-    """Makes the optimizer's variables before the first step, which is traced twice if it does.
+    """Makes the optimizer's variables; the first step would make them, and be traced twice.
 
-    Not if a layer has no weights yet: they would be missing.
+    It is left to that step if a layer has no weights yet: theirs would be missing.
     """
     inside = getattr(model, "_flatten_layers", None)
     ready = inside and model.compiled and all(layer.built for layer in inside())
